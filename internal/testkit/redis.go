@@ -1,0 +1,109 @@
+package testkit
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// RedisServer is a redis-server of the test's own, without persistence, on a
+// free loopback port. It ends with the test.
+type RedisServer struct {
+	t    testing.TB
+	addr string
+	args []string
+	cmd  *exec.Cmd
+}
+
+// Redis starts a redis-server; args are appended to its command line. Where
+// none is installed the test is skipped, and fails if CI is set.
+func Redis(t testing.TB, args ...string) *RedisServer {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		const hint = "redis-server is not on PATH (Debian: apt-get install redis-server)"
+		if os.Getenv("CI") != "" {
+			t.Fatal(hint)
+		}
+		t.Skip(hint)
+	}
+	s := &RedisServer{t: t, addr: FreeAddr(t), args: args}
+	t.Cleanup(s.Kill)
+	s.Restart()
+	return s
+}
+
+// Addr returns the server's host and port. It stays the same over restarts.
+func (s *RedisServer) Addr() string { return s.addr }
+
+// URL returns the server's address as REDIS_URL takes it.
+func (s *RedisServer) URL() string { return "redis://" + s.addr + "/0" }
+
+// Kill ends the server at once, as a crash does. Killing a dead one is fine.
+func (s *RedisServer) Kill() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill() // an error means that it has ended already
+	_ = s.cmd.Wait()         // reaps it; the status of a killed process says nothing
+	s.cmd = nil
+}
+
+// Restart starts the server again, empty, and waits until it answers.
+func (s *RedisServer) Restart() {
+	s.t.Helper()
+	s.Kill()
+	_, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir()}, s.args...)
+	cmd := exec.Command("redis-server", args...)
+	if err := cmd.Start(); err != nil {
+		s.t.Fatalf("start redis-server: %v", err)
+	}
+	s.cmd = cmd
+	deadline := time.Now().Add(10 * time.Second)
+	for err = s.ping(); err != nil; err = s.ping() {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("redis-server on %s: %v", s.addr, err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// ping asks the server for any answer; one that wants a password answers too.
+func (s *RedisServer) ping() error {
+	conn, err := net.DialTimeout("tcp", s.addr, time.Second)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return err
+	}
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && !strings.HasPrefix(line, "+PONG") && !strings.HasPrefix(line, "-NOAUTH") {
+		return fmt.Errorf("answer to PING: %q", line)
+	}
+	return err
+}
+
+// FreeAddr returns a loopback address that nothing listens on. Another process
+// may take it before the caller does; that is rare enough for tests.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
