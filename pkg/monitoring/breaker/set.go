@@ -1,0 +1,98 @@
+package breaker
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"sync"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
+)
+
+// ErrNotFound is wrapped by errors about a breaker that is not in a [Set].
+var ErrNotFound = errors.New("no such circuit breaker")
+
+// MaxBreakers bounds a [Set]: a dependency is a handful, a made-up name is not.
+const MaxBreakers = 10_000
+
+// Set holds a process's breakers by name. Its zero value is empty and ready to
+// use; it is safe for concurrent use.
+type Set struct {
+	mu     sync.RWMutex
+	byName map[string]*Breaker
+}
+
+// Add returns the breaker of a name, made from o if there is none yet. A name
+// that is there with other settings is an error that tells both.
+func (s *Set) Add(name string, o Options) (*Breaker, error) {
+	b, err := New(name, o)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.byName[name]; old != nil {
+		if !old.opts.same(b.opts) {
+			return nil, fmt.Errorf("breaker %s: it is there with %s, and now asked for with %s", name, old.opts, b.opts)
+		}
+		return old, nil
+	}
+	if len(s.byName) >= MaxBreakers {
+		return nil, fmt.Errorf("breaker %s: there are %d breakers already, the most that are kept", name, MaxBreakers)
+	}
+	if s.byName == nil {
+		s.byName = map[string]*Breaker{}
+	}
+	s.byName[name] = b
+	return b, nil
+}
+
+// Get returns the breaker of a name, or an error that wraps [ErrNotFound].
+func (s *Set) Get(name string) (*Breaker, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if b := s.byName[name]; b != nil {
+		return b, nil
+	}
+	return nil, fmt.Errorf("%w: %q", ErrNotFound, name)
+}
+
+// Match returns the breakers whose names match a glob of package path, by name;
+// an empty glob matches all. A malformed glob is an error.
+func (s *Set) Match(glob string) ([]*Breaker, error) {
+	if _, err := path.Match(glob, ""); err != nil {
+		return nil, fmt.Errorf("name pattern %q: %w", glob, err)
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]*Breaker, 0, len(s.byName))
+	for name, b := range s.byName {
+		if ok, _ := path.Match(glob, name); ok || glob == "" {
+			out = append(out, b)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Breaker) int { return cmp.Compare(a.name, b.name) })
+	return out, nil
+}
+
+// Snapshot describes all breakers.
+func (s *Set) Snapshot() api.Breakers {
+	all, _ := s.Match("") // an empty glob is never malformed
+	out := make(api.Breakers, len(all))
+	for _, b := range all {
+		out[b.name] = b.Snapshot()
+	}
+	return out
+}
+
+// Samples returns the counters of all breakers, by name.
+func (s *Set) Samples() []Sample {
+	all, _ := s.Match("")
+	out := make([]Sample, len(all))
+	for i, b := range all {
+		out[i] = b.Sample()
+	}
+	return out
+}
