@@ -1,0 +1,69 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrDown is what a call gets while Redis is known not to answer.
+var ErrDown = errors.New("redis does not answer")
+
+// The time between two attempts while Redis is down: doubled from least to most.
+const (
+	leastBackoff = 100 * time.Millisecond
+	mostBackoff  = 2 * time.Second
+)
+
+// guard spares callers the deadline of a Redis that does not answer: after a
+// failure calls fail at once until the back-off is over; then one goes through
+// and decides for the others.
+type guard struct {
+	mu      sync.Mutex
+	last    error         // guarded by mu; nil while Redis answers
+	backoff time.Duration // guarded by mu
+	until   time.Time     // guarded by mu
+	probing bool          // guarded by mu
+}
+
+// enter admits a call, or says why not. Who is admitted must leave.
+func (g *guard) enter() (probe bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.last == nil {
+		return false, nil
+	}
+	if g.probing || time.Now().Before(g.until) {
+		return false, fmt.Errorf("%w: %w", ErrDown, g.last)
+	}
+	g.probing = true
+	return true, nil
+}
+
+// leave takes a call's outcome into account.
+func (g *guard) leave(probe bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if probe {
+		g.probing = false
+	}
+	switch {
+	case errors.Is(err, context.Canceled): // the caller's doing: says nothing of Redis
+	case answered(err):
+		g.last, g.backoff = nil, 0
+	default:
+		g.last = err
+		g.backoff = min(max(2*g.backoff, leastBackoff), mostBackoff)
+		g.until = time.Now().Add(g.backoff)
+	}
+}
+
+// answered reports whether err comes from a Redis that answers.
+func answered(err error) bool {
+	var reply redis.Error
+	return err == nil || errors.As(err, &reply)
+}
