@@ -1,0 +1,65 @@
+package otlp_test
+
+import (
+	"testing"
+
+	"github.com/pulsectl/pulsectl/internal/otlp"
+)
+
+// plain returns a span that Look takes.
+func plain() otlp.Span {
+	s := full()
+	s.Events, s.Links, s.DroppedAttrs, s.DroppedEvents, s.DroppedLinks, s.StatusMessage = nil, nil, 0, 0, 0, ""
+	s.Attrs = s.Attrs[:4]
+	return s
+}
+
+func TestLook(t *testing.T) {
+	s := plain()
+	raw := otlp.AppendSpan(nil, &s)
+	var g otlp.Glance
+	seen := ""
+	if !g.Look(raw, func(key, value []byte) bool { seen += string(key) + "=" + string(value); return true }) {
+		t.Fatal("Look refuses an ordinary span")
+	}
+	if seen != "s=GET" || string(raw[g.NameAt:g.NameAt+g.Name]) != s.Name || g.Attrs != 4 {
+		t.Errorf("texts %q, glance %+v", seen, g)
+	}
+	if g.Look(raw, func(_, _ []byte) bool { return false }) {
+		t.Error("Look takes a text that may not stay")
+	}
+	s = full()
+	if g.Look(otlp.AppendSpan(nil, &s), anyText) {
+		t.Error("Look takes a span with events, links and composite values")
+	}
+	for i := range raw {
+		if g.Look(raw[:i], anyText) && new(otlp.Span).Decode(raw[:i]) != nil {
+			t.Errorf("Look takes the first %d bytes, which are malformed", i)
+		}
+	}
+}
+
+func anyText(_, _ []byte) bool { return true }
+
+// FuzzLook: what Look takes, Decode takes too, and both see the same.
+func FuzzLook(f *testing.F) {
+	for _, s := range []otlp.Span{plain(), full(), {}} {
+		f.Add(otlp.AppendSpan(nil, &s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var g otlp.Glance
+		if !g.Look(raw, anyText) {
+			return
+		}
+		var s otlp.Span
+		if err := s.Decode(raw); err != nil {
+			t.Fatalf("Look takes what Decode does not: %v", err)
+		}
+		lo, n := otlp.FindName(raw)
+		want := otlp.Glance{TraceID: s.TraceID, SpanID: s.SpanID, ParentID: s.ParentID, NameAt: lo, Name: n, Kind: s.Kind, Status: s.Status,
+			Start: s.Start, End: s.End, Attrs: len(s.Attrs)}
+		if !s.Cropped && g != want {
+			t.Errorf("Look sees %+v, Decode %+v", g, want)
+		}
+	})
+}

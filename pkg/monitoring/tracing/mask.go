@@ -1,0 +1,158 @@
+package tracing
+
+import (
+	"hash/maphash"
+	"strings"
+	"sync/atomic"
+
+	"github.com/pulsectl/pulsectl/internal/otlp"
+)
+
+// masked stands where a secret was.
+const masked = "***"
+
+// SecretName tells whether an attribute or URL parameter of this name is
+// likely to hold a credential. It is the default of Options.Mask.
+func SecretName(name string) bool {
+	for i := range len(name) {
+		for _, w := range secretWords[name[i]|0x20] {
+			if len(name)-i >= len(w) && strings.EqualFold(name[i:i+len(w)], w) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// secretWords are parts of secret names by their first letter.
+var secretWords = func() (t [256][]string) {
+	for _, w := range []string{
+		"password", "passwd", "passphrase", "secret", "token", "authorization", "api_key", "apikey", "api-key",
+		"access_key", "private_key", "cookie", "credential", "session_id", "x-auth",
+	} {
+		t[w[0]] = append(t[w[0]], w)
+	}
+	return t
+}()
+
+// masker remembers for the names seen last whether they are secret, because
+// SecretName takes 40 ns a name and the names of a program are few.
+type masker struct {
+	secret func(string) bool
+	seed   maphash.Seed
+	names  [512]atomic.Pointer[maskedName]
+}
+
+type maskedName struct {
+	name   string
+	secret bool
+	url    bool
+	text   bool
+}
+
+func newMasker(secret func(string) bool) *masker {
+	if secret == nil {
+		secret = SecretName
+	}
+	return &masker{secret: secret, seed: maphash.MakeSeed()}
+}
+
+// value returns the value to keep for the attribute: masked where its name is
+// a secret's, with the secrets in a URL masked where it holds one. It is for
+// values that are no numbers.
+func (m *masker) value(name string, v otlp.Value) otlp.Value {
+	n := m.lookup(name)
+	switch {
+	case n.secret:
+		return otlp.String(masked)
+	case n.url && v.Kind == otlp.KindString:
+		v.Str = m.url(v.Str)
+	case n.text && v.Kind == otlp.KindString:
+		v.Str = m.text(v.Str)
+	}
+	return v
+}
+
+func (m *masker) lookup(name string) *maskedName {
+	if len(name) > 128 {
+		return &maskedName{secret: m.secret(name)}
+	}
+	slot := &m.names[maphash.String(m.seed, name)%uint64(len(m.names))]
+	if n := slot.Load(); n != nil && n.name == name {
+		return n
+	}
+	n := &maskedName{name: strings.Clone(name), secret: m.secret(name), url: holdsURL(name), text: holdsText(name)}
+	slot.Store(n)
+	return n
+}
+
+// holdsURL knows the names of the semantic conventions, old and new.
+func holdsURL(name string) bool {
+	switch name {
+	case "http.url", "http.target", "url.full", "url.query", "url.original", "server.url", "db.connection_string":
+		return true
+	}
+	return false
+}
+
+// holdsText knows the names under which errors put their text, in which clients
+// quote the URL they asked.
+func holdsText(name string) bool {
+	return name == "exception.message" || name == "exception.stacktrace" || name == "error.message"
+}
+
+// text masks the secrets of each URL in a text.
+func (m *masker) text(s string) string {
+	at := strings.Index(s, "://")
+	if at < 0 {
+		return s
+	}
+	var out strings.Builder
+	for ; at >= 0; at = strings.Index(s, "://") {
+		start := strings.LastIndexFunc(s[:at], func(r rune) bool { return !strings.ContainsRune(schemeRunes, r|0x20) }) + 1
+		end := len(s)
+		if i := strings.IndexAny(s[at:], " \t\r\n\"'`<>|\\"); i >= 0 {
+			end = at + i
+		}
+		out.WriteString(s[:start])
+		out.WriteString(m.url(s[start:end]))
+		s = s[end:]
+	}
+	out.WriteString(s)
+	return out.String()
+}
+
+const schemeRunes = "abcdefghijklmnopqrstuvwxyz" // enough: a sign in a scheme is left before it
+
+// url masks the user's password and the secret parameters in a URL, a request
+// target or a query, and leaves each other byte as it is.
+func (m *masker) url(s string) string {
+	if scheme, rest, ok := strings.Cut(s, "://"); ok {
+		host, _, _ := strings.Cut(rest, "/")
+		if at := strings.LastIndexByte(host, '@'); at >= 0 {
+			user, _, _ := strings.Cut(host[:at], ":")
+			s = scheme + "://" + user + ":" + masked + rest[at:]
+		}
+	}
+	before, query, ok := strings.Cut(s, "?")
+	if !ok {
+		if !strings.Contains(s, "=") {
+			return s
+		}
+		before, query = "", s
+	} else {
+		before += "?"
+	}
+	query, fragment, hasFragment := strings.Cut(query, "#")
+	params := strings.Split(query, "&")
+	for i, p := range params {
+		if name, _, ok := strings.Cut(p, "="); ok && m.secret(name) {
+			params[i] = name + "=" + masked
+		}
+	}
+	s = before + strings.Join(params, "&")
+	if hasFragment {
+		s += "#" + fragment
+	}
+	return s
+}

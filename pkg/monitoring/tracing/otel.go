@@ -1,0 +1,243 @@
+package tracing
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/embedded"
+
+	"github.com/pulsectl/pulsectl/internal/otlp"
+)
+
+// TracerProvider returns the store as OpenTelemetry instrumentation takes it.
+func (s *Store) TracerProvider() trace.TracerProvider { return s.provider }
+
+type provider struct {
+	embedded.TracerProvider
+	store *Store
+}
+
+// Tracer returns a tracer whose spans have name as their scope.
+func (p *provider) Tracer(name string, _ ...trace.TracerOption) trace.Tracer {
+	return &tracer{store: p.store, scope: name}
+}
+
+type tracer struct {
+	embedded.Tracer
+	store *Store
+	scope string
+}
+
+// Start starts a span as the OpenTelemetry API says.
+func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	o := StartOptions{Scope: t.scope}
+	if len(opts) > 0 {
+		c := trace.NewSpanStartConfig(opts...)
+		o.Kind, o.Attrs, o.Links, o.Time, o.NewRoot = c.SpanKind(), c.Attributes(), c.Links(), c.Timestamp(), c.NewRoot()
+	}
+	sp := t.store.start(ctx, name, &o)
+	return sp, sp
+}
+
+// SpanContext returns the span's ids.
+func (sp *span) SpanContext() trace.SpanContext { return sp.sc }
+
+// TracerProvider returns the provider of the span's store.
+func (sp *span) TracerProvider() trace.TracerProvider { return sp.store.provider }
+
+// IsRecording tells whether the span is sampled and has not ended.
+func (sp *span) IsRecording() bool {
+	if sp.rec == nil {
+		return false
+	}
+	sp.rec.mu.Lock()
+	defer sp.rec.mu.Unlock()
+	return !sp.ended
+}
+
+// End ends the span.
+func (sp *span) End(opts ...trace.SpanEndOption) {
+	var at time.Time
+	if len(opts) > 0 {
+		c := trace.NewSpanEndConfig(opts...)
+		at = c.Timestamp()
+	}
+	sp.end(at)
+}
+
+// SetName replaces the name.
+func (sp *span) SetName(name string) {
+	if sp.lock() {
+		sp.name = clip(name, maxName)
+		sp.rec.sum = nil
+		sp.rec.mu.Unlock()
+	}
+}
+
+// SetAttributes sets attributes, the last of a key counts.
+func (sp *span) SetAttributes(kvs ...attribute.KeyValue) {
+	if !sp.lock() {
+		return
+	}
+	for _, kv := range kvs {
+		sp.setAttr(sp.store.attr(kv))
+	}
+	sp.rec.mu.Unlock()
+}
+
+// AddEvent notes that something happened.
+func (sp *span) AddEvent(name string, opts ...trace.EventOption) {
+	if sp.rec != nil {
+		c := trace.NewEventConfig(opts...)
+		sp.addEvent(c.Timestamp(), name, "", c.Attributes())
+	}
+}
+
+// AddLink links to another span.
+func (sp *span) AddLink(l trace.Link) {
+	if sp.rec == nil {
+		return
+	}
+	if !l.SpanContext.IsValid() && len(l.Attributes) == 0 && l.SpanContext.TraceState().Len() == 0 {
+		return
+	}
+	link := otlp.Link{
+		TraceID: l.SpanContext.TraceID(), SpanID: l.SpanContext.SpanID(),
+		TraceState: l.SpanContext.TraceState().String(), Flags: uint32(l.SpanContext.TraceFlags()),
+	}
+	link.Attrs, link.Dropped = sp.store.convert(nil, l.Attributes)
+	if !sp.lock() {
+		return
+	}
+	defer sp.rec.mu.Unlock()
+	if int(sp.links) >= sp.store.opts.MaxLinks || !sp.put(otlp.AppendLink(*sp.buf, &link)) {
+		sp.dropped[2]++
+		return
+	}
+	sp.links++
+}
+
+// RecordError adds an exception event. The status stays as it is.
+func (sp *span) RecordError(err error, opts ...trace.EventOption) {
+	if err == nil || sp.rec == nil {
+		return
+	}
+	c := trace.NewEventConfig(opts...)
+	kvs := append(slices.Clip(c.Attributes()), attribute.String("exception.type", typeName(err)), attribute.String("exception.message", err.Error()))
+	if c.StackTrace() {
+		kvs = append(kvs, attribute.String("exception.stacktrace", string(debug.Stack())))
+	}
+	sp.addEvent(c.Timestamp(), "exception", "", kvs)
+}
+
+// SetStatus sets the status; Ok stands over Error, Error over Unset.
+func (sp *span) SetStatus(code codes.Code, description string) {
+	if sp.rec == nil {
+		return
+	}
+	description = sp.store.masker.text(description)
+	if !sp.lock() {
+		return
+	}
+	defer sp.rec.mu.Unlock()
+	switch {
+	case code == codes.Ok:
+		sp.outcome, sp.message = ok, ""
+	case code == codes.Error && sp.outcome != ok:
+		sp.outcome, sp.message = failed, clip(description, sp.store.opts.MaxValueBytes)
+	}
+}
+
+func typeName(err error) string {
+	t := reflect.TypeOf(err)
+	if t.PkgPath() == "" && t.Name() == "" {
+		return t.String() // a pointer, say *url.Error
+	}
+	return t.PkgPath() + "." + t.Name()
+}
+
+// value converts an attribute's value.
+func value(v attribute.Value) otlp.Value {
+	switch v.Type() {
+	case attribute.STRING:
+		return otlp.String(v.AsString())
+	case attribute.BOOL:
+		return otlp.Bool(v.AsBool())
+	case attribute.INT64:
+		return otlp.Int(v.AsInt64())
+	case attribute.FLOAT64:
+		return otlp.Float(v.AsFloat64())
+	case attribute.BOOLSLICE:
+		return array(v.AsBoolSlice(), otlp.Bool)
+	case attribute.INT64SLICE:
+		return array(v.AsInt64Slice(), otlp.Int)
+	case attribute.FLOAT64SLICE:
+		return array(v.AsFloat64Slice(), otlp.Float)
+	case attribute.STRINGSLICE:
+		return array(v.AsStringSlice(), otlp.String)
+	case attribute.BYTESLICE:
+		return otlp.Bytes(string(v.AsByteSlice()))
+	case attribute.SLICE:
+		return array(v.AsSlice(), value)
+	case attribute.MAP:
+		var pairs []otlp.KeyValue
+		for _, kv := range v.AsMap() {
+			pairs = append(pairs, otlp.KeyValue{Key: string(kv.Key), Value: value(kv.Value)})
+		}
+		return otlp.Map(pairs...)
+	default:
+		return otlp.Value{}
+	}
+}
+
+func array[T any](items []T, f func(T) otlp.Value) otlp.Value {
+	values := make([]otlp.Value, len(items))
+	for i, item := range items {
+		values[i] = f(item)
+	}
+	return otlp.Array(values...)
+}
+
+// anyValue converts a Go value.
+func anyValue(v any) otlp.Value {
+	switch v := v.(type) {
+	case nil:
+		return otlp.Value{}
+	case string:
+		return otlp.String(v)
+	case bool:
+		return otlp.Bool(v)
+	case float64:
+		return otlp.Float(v)
+	case float32:
+		return otlp.Float(float64(v))
+	case []byte:
+		return otlp.Bytes(string(v))
+	case []string:
+		return array(v, otlp.String)
+	case error:
+		return otlp.String(v.Error())
+	case fmt.Stringer:
+		return otlp.String(v.String())
+	}
+	switch r := reflect.ValueOf(v); {
+	case r.CanInt():
+		return otlp.Int(r.Int())
+	case r.CanUint() && r.Uint() < 1<<63:
+		return otlp.Int(int64(r.Uint()))
+	case r.Kind() == reflect.String:
+		return otlp.String(r.String())
+	default:
+		return otlp.String(fmt.Sprint(v))
+	}
+}

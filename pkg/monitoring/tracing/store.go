@@ -1,0 +1,212 @@
+// Package tracing records spans and keeps them as traces that can be found
+// again.
+//
+// A [Store] takes spans on three ways: by its OpenTelemetry TracerProvider, by
+// [Store.Start], the cheaper way that the middleware and monitoring.Trace go,
+// and by [Store.AddOTLP] from other processes. The first two are one: what
+// Start puts into the context is an OpenTelemetry span too, so either may be
+// the parent of the other.
+//
+// Each ended span is kept as one OTLP message in blocks of bytes, with a short
+// index entry beside it; api values are made when somebody reads. A trace with
+// a running span is active; afterwards it waits in one of two queues, the
+// failed and slow ones apart, until bytes or age push it out, oldest first.
+// Ordinary traces cannot push out failed or slow ones while those fill less
+// than half of the store. Each span that is lost is counted with its reason.
+package tracing
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
+)
+
+// Options configures a [Store]. The zero value is ready to use.
+type Options struct {
+	Service  string        // service.name of local spans; "" means "unknown_service"
+	MaxBytes int64         // kept at most, index included; 0 means 256 MiB
+	MaxAge   time.Duration // kept at most after the last span's end; 0 means 24h
+	Slow     time.Duration // traces that take this long are kept like failed ones; 0 means 1s
+
+	Sampler Sampler           // which local spans are recorded; nil means ParentBased(Always())
+	Mask    func(string) bool // names of attributes and URL parameters whose values are secret; nil means SecretName
+
+	MaxActive     int // local traces at once with running spans, the oldest is given up beyond; 0 means 10,000
+	MaxSpans      int // of a trace; 0 means 250,000
+	MaxAttrs      int // of a span, an event or a link; 0 means 128, at most 1024
+	MaxEvents     int // of a span; 0 means 128
+	MaxLinks      int // of a span; 0 means 128
+	MaxValueBytes int // of a text; longer ones are cut; 0 means 16 KiB
+	MaxSpanBytes  int // of a span as a whole; 0 means 1 MiB
+}
+
+// reason is why spans were dropped.
+type reason int
+
+const (
+	evicted   reason = iota // to stay below MaxBytes
+	expired                 // older than MaxAge
+	cleaned                 // removed by Cleanup
+	leaked                  // never ended, given up
+	overLimit               // beyond MaxSpans
+	tooLarge                // beyond MaxSpanBytes
+	invalid                 // without usable ids
+	duplicate               // sent again
+	numReasons
+)
+
+var reasonNames = [numReasons]string{"evicted", "expired", "cleanup", "leaked", "span_limit", "too_large", "invalid", "duplicate"}
+
+// Store keeps traces. Its methods may be called at once from many goroutines.
+type Store struct {
+	opts     Options
+	masker   *masker
+	resource resource // of local spans
+	provider *provider
+
+	bytes     atomic.Int64 // of all records, the active ones too
+	received  atomic.Int64
+	truncated atomic.Int64
+	dropped   [numReasons]atomic.Int64
+
+	mu     sync.Mutex // taken before a record's
+	traces map[TraceID]*record
+	active queue // with running spans, in the order they became active
+	plain  queue // finished, in the order of their last change
+	kept   queue // the same, failed or slow
+
+	briefs   []brief        // of the traces in plain and kept, in no order
+	services map[string]int // numbers of their bits in briefs, at most maxServiceBits
+}
+
+// New returns an empty Store. Options out of bounds are an error.
+func New(o Options) (*Store, error) {
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"MaxBytes", o.MaxBytes}, {"MaxAge", int64(o.MaxAge)}, {"Slow", int64(o.Slow)}, {"MaxActive", int64(o.MaxActive)},
+		{"MaxSpans", int64(o.MaxSpans)}, {"MaxAttrs", int64(o.MaxAttrs)}, {"MaxEvents", int64(o.MaxEvents)},
+		{"MaxLinks", int64(o.MaxLinks)}, {"MaxValueBytes", int64(o.MaxValueBytes)}, {"MaxSpanBytes", int64(o.MaxSpanBytes)},
+	} {
+		if f.value < 0 {
+			return nil, fmt.Errorf("tracing options: %s is %d, want 0 or more", f.name, f.value)
+		}
+	}
+	if o.MaxAttrs > 1024 {
+		return nil, fmt.Errorf("tracing options: MaxAttrs is %d, want at most 1024", o.MaxAttrs)
+	}
+	o.Service = cmp.Or(o.Service, "unknown_service")
+	o.MaxBytes = cmp.Or(o.MaxBytes, 256<<20)
+	o.MaxAge = cmp.Or(o.MaxAge, 24*time.Hour)
+	o.Slow = cmp.Or(o.Slow, time.Second)
+	o.MaxActive = cmp.Or(o.MaxActive, 10_000)
+	o.MaxSpans = cmp.Or(o.MaxSpans, 250_000)
+	o.MaxAttrs = cmp.Or(o.MaxAttrs, 128)
+	o.MaxEvents = cmp.Or(o.MaxEvents, 128)
+	o.MaxLinks = cmp.Or(o.MaxLinks, 128)
+	o.MaxValueBytes = cmp.Or(o.MaxValueBytes, 16<<10)
+	o.MaxSpanBytes = cmp.Or(o.MaxSpanBytes, 1<<20)
+	s := &Store{opts: o, masker: newMasker(o.Mask), traces: map[TraceID]*record{}, services: map[string]int{}, resource: localResource(o.Service)}
+	s.provider = &provider{store: s}
+	return s, nil
+}
+
+// Run drops traces older than Options.MaxAge until ctx is done. It looks once
+// a second, or ten times in MaxAge if that is rarer.
+func (s *Store) Run(ctx context.Context) error {
+	tick := time.NewTicker(min(max(s.opts.MaxAge/10, time.Second), time.Minute))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			s.removeOlder(now.Add(-s.opts.MaxAge), expired, false)
+		}
+	}
+}
+
+// Cleanup removes the finished traces whose last span ended more than maxAge
+// ago, or only counts them in a dry run. Running ones are never removed.
+func (s *Store) Cleanup(maxAge time.Duration, dryRun bool) (removed int, freedBytes int64) {
+	return s.removeOlder(time.Now().Add(-maxAge), cleaned, dryRun)
+}
+
+// Stats says what a [Store] holds, took in and lost.
+type Stats struct {
+	Traces, Active, Spans int
+	Bytes                 int64
+	Oldest                time.Time        // start of the oldest finished trace's first span; zero if there is none
+	Received              int64            // spans taken in since the start
+	Truncated             int64            // texts that were cut
+	Dropped               map[string]int64 // spans since the start by reason, each reason always present
+}
+
+// Stats returns the figures of now.
+func (s *Store) Stats() Stats {
+	st := Stats{Bytes: s.bytes.Load(), Received: s.received.Load(), Truncated: s.truncated.Load(), Dropped: map[string]int64{}}
+	for r := range numReasons {
+		st.Dropped[reasonNames[r]] = s.dropped[r].Load()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Traces, st.Active = len(s.traces), s.active.n
+	oldest := int64(0)
+	for rec := s.active.first; rec != nil; rec = rec.next {
+		st.Spans += rec.extent()
+	}
+	for i := range s.briefs {
+		b := &s.briefs[i]
+		st.Spans += int(b.spans)
+		if b.start > 0 && (oldest == 0 || b.start < oldest) {
+			oldest = b.start
+		}
+	}
+	if oldest > 0 {
+		st.Oldest = time.Unix(0, oldest).UTC()
+	}
+	return st
+}
+
+// Retention returns the same in the form of the API, without the reasons that
+// never occurred.
+func (s *Store) Retention() api.Retention {
+	st := s.Stats()
+	r := api.Retention{Traces: api.Count(st.Traces), Spans: api.Count(st.Spans), Bytes: api.Count(st.Bytes), Oldest: api.Time{Time: st.Oldest}}
+	for name, n := range st.Dropped {
+		if n > 0 {
+			if r.Dropped == nil {
+				r.Dropped = map[string]api.Count{}
+			}
+			r.Dropped[name] = api.Count(n)
+		}
+	}
+	return r
+}
+
+// Link notes that a profile of the trace exists. It says whether the trace is
+// still kept; a trace holds at most 16 profiles, the last ones.
+func (s *Store) Link(id TraceID, profileID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rec := s.traces[id]
+	if rec == nil {
+		return false
+	}
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if len(rec.profiles) == 16 {
+		rec.profiles = append(rec.profiles[:0:0], rec.profiles[1:]...)
+	}
+	rec.profiles = append(rec.profiles, clip(profileID, 256))
+	if rec.slot > 0 {
+		s.briefs[rec.slot-1].profiled = true
+	}
+	return true
+}
