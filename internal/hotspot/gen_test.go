@@ -1,0 +1,195 @@
+package hotspot_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"math/rand/v2"
+	"runtime/pprof"
+	"testing"
+	"time"
+
+	"github.com/google/pprof/profile"
+)
+
+// oddities returns valid profiles that each hold one thing worth a test.
+func oddities() map[string]*profile.Profile {
+	return map[string]*profile.Profile{
+		"plain":      plain(),
+		"sparse-ids": sparse(),
+		"inlined":    inlined(),
+		"recursion":  recursion(),
+		"negative":   negative(),
+		"unnamed":    unnamed(),
+		"dropped":    dropping(),
+		"base":       based(),
+	}
+}
+
+// builder makes profiles by function names.
+type builder struct {
+	p    *profile.Profile
+	locs map[string]*profile.Location
+}
+
+func newBuilder() *builder {
+	return &builder{&profile.Profile{
+		SampleType: []*profile.ValueType{{Type: "samples", Unit: "count"}, {Type: "cpu", Unit: "nanoseconds"}},
+		PeriodType: &profile.ValueType{Type: "cpu", Unit: "nanoseconds"}, Period: 1e7,
+		TimeNanos: 1e18, DurationNanos: 3e9,
+	}, map[string]*profile.Location{}}
+}
+
+func (b *builder) fn(name string) *profile.Function {
+	f := &profile.Function{ID: uint64(len(b.p.Function) + 1), Name: name, Filename: name + ".go", StartLine: 7}
+	b.p.Function = append(b.p.Function, f)
+	return f
+}
+
+func (b *builder) loc(names ...string) *profile.Location {
+	key := ""
+	for _, n := range names {
+		key += n + ";"
+	}
+	if l := b.locs[key]; l != nil {
+		return l
+	}
+	l := &profile.Location{ID: uint64(len(b.p.Location) + 1), Address: uint64(len(b.p.Location)) * 16}
+	for i, n := range names {
+		l.Line = append(l.Line, profile.Line{Function: b.fn(n), Line: int64(10 + i)})
+	}
+	b.locs[key] = l
+	b.p.Location = append(b.p.Location, l)
+	return l
+}
+
+func (b *builder) sample(n int64, locs ...*profile.Location) *profile.Sample {
+	s := &profile.Sample{Location: locs, Value: []int64{n, n * 1e7}}
+	b.p.Sample = append(b.p.Sample, s)
+	return s
+}
+
+func plain() *profile.Profile {
+	b := newBuilder()
+	b.sample(3, b.loc("main.leaf"), b.loc("main.main"))
+	b.sample(5, b.loc("main.other"), b.loc("main.main"))
+	b.sample(0, b.loc("main.never"), b.loc("main.main"))
+	b.sample(1)
+	return b.p
+}
+
+func sparse() *profile.Profile {
+	p := plain()
+	for i, f := range p.Function {
+		f.ID = 1<<63 + uint64(i)*977
+	}
+	for i, l := range p.Location {
+		l.ID = 1<<40 - uint64(i)*3
+	}
+	return p
+}
+
+func inlined() *profile.Profile {
+	b := newBuilder()
+	b.sample(4, b.loc("a.inner", "a.middle", "a.outer"), b.loc("main.main"))
+	b.sample(2, b.loc("a.outer"), b.loc("a.middle", "a.outer"), b.loc("main.main"))
+	return b.p
+}
+
+func recursion() *profile.Profile {
+	b := newBuilder()
+	f, g := b.loc("r.f"), b.loc("r.g")
+	b.sample(4, f, g, f, f, g, b.loc("main.main"))
+	b.sample(1, g, g, g)
+	return b.p
+}
+
+func negative() *profile.Profile {
+	b := newBuilder()
+	b.sample(-4, b.loc("n.a"), b.loc("main.main"))
+	b.sample(7, b.loc("n.b"), b.loc("main.main"))
+	b.sample(-3, b.loc("n.b"), b.loc("main.main"))
+	return b.p
+}
+
+func unnamed() *profile.Profile {
+	b := newBuilder()
+	m1 := &profile.Mapping{ID: 7, Start: 0x1000, Limit: 0x2000, File: "/usr/lib/libz.so.1"}
+	m2 := &profile.Mapping{ID: 1 << 50, Start: 0x3000, Limit: 0x4000, File: "/opt/lib/libz.so.1"}
+	b.p.Mapping = []*profile.Mapping{m1, m2}
+	one := b.loc()
+	b.loc() // stays unused
+	none := b.loc("x")
+	b.locs = map[string]*profile.Location{}
+	two := &profile.Location{ID: 90, Mapping: m2, Address: 0x3001}
+	b.p.Location = append(b.p.Location, two)
+	one.Mapping = m1
+	none.Line[0].Function.Name = ""
+	b.sample(5, one, two)
+	b.sample(6, two, none)
+	b.sample(7, none)
+	return b.p
+}
+
+func dropping() *profile.Profile {
+	b := newBuilder()
+	b.p.DropFrames, b.p.KeepFrames = `lib\.alloc.*|skip`, `lib\.allocKeep`
+	b.sample(1, b.loc("deep"), b.loc("lib.allocate(int)"), b.loc("main.main"))
+	b.sample(2, b.loc("deep"), b.loc("lib.allocKeep"), b.loc("main.main"))
+	b.sample(4, b.loc("in", "skip", "user"), b.loc("main.main"))
+	b.sample(8, b.loc("deep"), b.loc("skip"))
+	return b.p
+}
+
+func based() *profile.Profile {
+	p := negative()
+	p.Sample[0].Label = map[string][]string{"pprof::base": {"true"}}
+	return p
+}
+
+// burned returns a CPU profile that the runtime took of a real burn.
+func burned(t testing.TB) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := pprof.StartCPUProfile(&b); err != nil {
+		t.Skipf("no CPU profile: %v", err)
+	}
+	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+		burn()
+	}
+	pprof.StopCPUProfile()
+	return b.Bytes()
+}
+
+//go:noinline
+func burn() {
+	var sum [32]byte
+	for range 1000 {
+		sum = sha256.Sum256(sum[:])
+	}
+}
+
+// large returns the bytes of a generated profile with n samples, gzipped.
+func large(t testing.TB, n int) []byte {
+	t.Helper()
+	b, rnd := newBuilder(), rand.New(rand.NewPCG(1, 2))
+	var locs []*profile.Location
+	for i := range 5000 {
+		name := "github.com/acme/pulse/pkg" + string(rune('a'+i%26)) + ".(*T)." + string(rune('A'+i%23)) + "Method" + string(rune('0'+i%10)) + string(rune('a'+i/500))
+		locs = append(locs, b.loc(name, name+"Outer")) // every location with an inlined call
+	}
+	for range n {
+		stack := make([]*profile.Location, 10+rnd.IntN(40))
+		for i := range stack {
+			stack[i] = locs[min(rnd.IntN(len(locs)), rnd.IntN(len(locs)))]
+		}
+		s := b.sample(1+rnd.Int64N(3), stack...)
+		if rnd.IntN(4) == 0 {
+			s.Label = map[string][]string{"route": {"/r"}}
+		}
+	}
+	var out bytes.Buffer
+	if err := b.p.Write(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}

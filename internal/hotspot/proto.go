@@ -1,0 +1,377 @@
+package hotspot
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// maxSampleTypes is far above what profilers write, which is at most six.
+const maxSampleTypes = 256
+
+// parseProto reads an uncompressed profile.proto. It goes over the message
+// twice: first all but the samples, then the samples, whose ids so become dense
+// numbers at once wherever the tables stand in the message.
+func parseProto(b []byte) (*Profile, error) {
+	if uint64(len(b)) > math.MaxUint32 { // offsets are 32 bits
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
+	}
+	d := decoder{p: &Profile{}}
+	if err := d.grow(b); err != nil {
+		return nil, err
+	}
+	if err := d.tables(b); err != nil {
+		return nil, err
+	}
+	if err := d.resolve(); err != nil {
+		return nil, err
+	}
+	if err := d.samples(b); err != nil {
+		return nil, err
+	}
+	return d.p, nil
+}
+
+// decoder holds what a profile's tables say before their ids are resolved.
+type decoder struct {
+	p *Profile
+
+	sampleTypes []valueType
+	periodType  valueType
+	defaultType uint64
+	drop, keep  uint64
+	timeNanos   int64
+	duration    int64
+
+	arena     strings.Builder // all strings, one after another
+	stringEnd []uint32
+
+	functionIDs  []uint64
+	mappingIDs   []uint64
+	mappingFiles []uint64
+	functions    []rawFunction
+	locationIDs  []uint64
+	locMappings  []uint64
+	lineFuncs    []uint64
+
+	samplesSeen int
+	locations   index
+}
+
+type valueType struct{ typ, unit uint64 }
+
+type rawFunction struct{ name, file, start uint64 }
+
+func bad(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
+}
+
+// grow makes room for the tables, so that they are not copied as they grow. A
+// field takes two bytes at least: the message's own size bounds the room.
+func (d *decoder) grow(b []byte) error {
+	var count [7]int
+	stacks := 0
+	m := message{b: b}
+	for m.next() {
+		if m.field < uint64(len(count)) && m.wire == wireBytes {
+			count[m.field]++
+		}
+		if m.field == 2 && m.wire == wireBytes {
+			stacks += stackLength(m.data)
+		}
+	}
+	if count[1] > maxSampleTypes {
+		return fmt.Errorf("%w: %d sample types, want at most %d", ErrTooLarge, count[1], maxSampleTypes)
+	}
+	d.samplesSeen = count[2]
+	d.p.stacks = make([]uint32, 0, stacks)
+	d.locationIDs, d.locMappings = make([]uint64, 0, count[4]), make([]uint64, 0, count[4])
+	d.p.locations = make([]location, 0, count[4])
+	d.functionIDs, d.functions = make([]uint64, 0, count[5]), make([]rawFunction, 0, count[5])
+	d.stringEnd = make([]uint32, 0, count[6])
+	return nil
+}
+
+// tables reads every field of the profile message but the samples.
+func (d *decoder) tables(b []byte) error {
+	m := message{b: b}
+	for m.next() {
+		var err error
+		switch m.field {
+		case 1:
+			var v valueType
+			v, err = readValueType(&m)
+			d.sampleTypes = append(d.sampleTypes, v)
+		case 2:
+			_, err = m.bytes()
+		case 3:
+			err = d.mapping(&m)
+		case 4:
+			err = d.location(&m)
+		case 5:
+			err = d.function(&m)
+		case 6:
+			var s []byte
+			if s, err = m.bytes(); err == nil {
+				d.arena.Write(s)
+				d.stringEnd = append(d.stringEnd, uint32(d.arena.Len()))
+			}
+		default:
+			err = d.header(&m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return m.err
+}
+
+// header reads one of the scalar fields.
+func (d *decoder) header(m *message) error {
+	switch m.field {
+	case 7:
+		return m.uint(&d.drop)
+	case 8:
+		return m.uint(&d.keep)
+	case 9:
+		if d.timeNanos != 0 {
+			return bad("several profiles one after another")
+		}
+		return m.int(&d.timeNanos)
+	case 10:
+		return m.int(&d.duration)
+	case 11:
+		var err error
+		d.periodType, err = readValueType(m)
+		return err
+	case 12:
+		return m.int(&d.p.Period)
+	case 13: // comments
+		return m.uints(func(uint64) {})
+	case 14:
+		return m.uint(&d.defaultType)
+	}
+	return nil
+}
+
+func readValueType(m *message) (v valueType, err error) {
+	err = m.message(func(f *message) error {
+		switch f.field {
+		case 1:
+			return f.uint(&v.typ)
+		case 2:
+			return f.uint(&v.unit)
+		}
+		return nil
+	})
+	return v, err
+}
+
+func (d *decoder) mapping(m *message) error {
+	var id, file uint64
+	err := m.message(func(f *message) error {
+		switch f.field {
+		case 1:
+			return f.uint(&id)
+		case 5:
+			return f.uint(&file)
+		}
+		return nil
+	})
+	if err == nil && id == 0 {
+		return bad("a mapping has the reserved id 0")
+	}
+	d.mappingIDs, d.mappingFiles = append(d.mappingIDs, id), append(d.mappingFiles, file)
+	return err
+}
+
+func (d *decoder) function(m *message) error {
+	var id uint64
+	var r rawFunction
+	err := m.message(func(f *message) error {
+		switch f.field {
+		case 1:
+			return f.uint(&id)
+		case 2:
+			return f.uint(&r.name)
+		case 4:
+			return f.uint(&r.file)
+		case 5:
+			return f.uint(&r.start)
+		}
+		return nil
+	})
+	if err == nil && id == 0 {
+		return bad("a function has the reserved id 0")
+	}
+	d.functionIDs, d.functions = append(d.functionIDs, id), append(d.functions, r)
+	return err
+}
+
+func (d *decoder) location(m *message) error {
+	var id, mapping, address uint64
+	err := m.message(func(f *message) error {
+		switch f.field {
+		case 1:
+			return f.uint(&id)
+		case 2:
+			return f.uint(&mapping)
+		case 3:
+			return f.uint(&address)
+		case 4:
+			return d.line(f)
+		}
+		return nil
+	})
+	if err == nil && id == 0 {
+		return bad("a location has the reserved id 0")
+	}
+	d.locationIDs, d.locMappings = append(d.locationIDs, id), append(d.locMappings, mapping)
+	d.p.locations = append(d.p.locations, location{address: address, lineEnd: uint32(len(d.p.lines))})
+	return err
+}
+
+func (d *decoder) line(m *message) error {
+	var fn uint64
+	var number int64
+	err := m.message(func(f *message) error {
+		switch f.field {
+		case 1:
+			return f.uint(&fn)
+		case 2:
+			return f.int(&number)
+		}
+		return nil
+	})
+	d.lineFuncs = append(d.lineFuncs, fn)
+	d.p.lines = append(d.p.lines, line{function: -1, line: number})
+	return err
+}
+
+// resolve turns ids into indices and string numbers into strings.
+func (d *decoder) resolve() error {
+	p := d.p
+	all, from := d.arena.String(), uint32(0)
+	p.strings = make([]string, len(d.stringEnd))
+	for i, end := range d.stringEnd {
+		p.strings[i], from = all[from:end], end
+	}
+	switch {
+	case len(p.strings) == 0:
+		return bad("it has no string table")
+	case p.strings[0] != "":
+		return bad("string 0 is %.20q, want \"\"", p.strings[0])
+	case len(d.sampleTypes) == 0:
+		return bad("it has no sample type")
+	}
+	if err := d.resolveHeader(); err != nil {
+		return err
+	}
+	if err := d.resolveFunctions(); err != nil {
+		return err
+	}
+	return d.resolveLocations()
+}
+
+func (d *decoder) str(i uint64, err *error) string {
+	if i >= uint64(len(d.p.strings)) {
+		if *err == nil {
+			*err = bad("string %d of %d", i, len(d.p.strings))
+		}
+		return ""
+	}
+	return d.p.strings[i]
+}
+
+func (d *decoder) resolveHeader() (err error) {
+	p := d.p
+	for _, v := range d.sampleTypes {
+		p.SampleTypes = append(p.SampleTypes, ValueType{d.str(v.typ, &err), d.str(v.unit, &err)})
+	}
+	p.PeriodType = ValueType{d.str(d.periodType.typ, &err), d.str(d.periodType.unit, &err)}
+	p.DefaultSampleType = d.str(d.defaultType, &err)
+	p.dropFrames, p.keepFrames = d.str(d.drop, &err), d.str(d.keep, &err)
+	if d.timeNanos != 0 {
+		p.Time = time.Unix(0, d.timeNanos).UTC()
+	}
+	p.Duration = time.Duration(d.duration)
+	return err
+}
+
+func (d *decoder) resolveFunctions() (err error) {
+	d.p.functions = make([]function, len(d.functions))
+	for i, f := range d.functions {
+		d.str(f.name, &err)
+		d.str(f.file, &err)
+		d.p.functions[i] = function{uint32(f.name), uint32(f.file), int64(f.start)}
+	}
+	for _, f := range d.mappingFiles {
+		d.p.mappings = append(d.p.mappings, d.str(f, &err))
+	}
+	return err
+}
+
+func (d *decoder) resolveLocations() error {
+	functions, err := newIndex("function", d.functionIDs)
+	if err != nil {
+		return err
+	}
+	mappings, err := newIndex("mapping", d.mappingIDs)
+	if err != nil {
+		return err
+	}
+	if d.locations, err = newIndex("location", d.locationIDs); err != nil {
+		return err
+	}
+	for i, id := range d.lineFuncs {
+		fn := functions.find(id)
+		if fn < 0 && id != 0 {
+			return bad("function %d is not in the table", id)
+		}
+		d.p.lines[i].function = fn
+	}
+	for i, id := range d.locMappings {
+		d.p.locations[i].mapping = mappings.find(id)
+	}
+	return nil
+}
+
+// index finds the place of an id in its table. Ids that count from 1, as
+// nearly all do, need no map.
+type index struct {
+	dense  []int32
+	sparse map[uint64]int32
+}
+
+func newIndex(what string, ids []uint64) (index, error) {
+	x := index{dense: make([]int32, len(ids)+1)}
+	for i := range x.dense {
+		x.dense[i] = -1
+	}
+	for i, id := range ids {
+		switch {
+		case x.find(id) >= 0:
+			return x, bad("two %ss have the id %d", what, id)
+		case id < uint64(len(x.dense)):
+			x.dense[id] = int32(i)
+		default:
+			if x.sparse == nil {
+				x.sparse = make(map[uint64]int32)
+			}
+			x.sparse[id] = int32(i)
+		}
+	}
+	return x, nil
+}
+
+// find returns where id stands, or -1.
+func (x *index) find(id uint64) int32 {
+	if id < uint64(len(x.dense)) {
+		return x.dense[id]
+	}
+	if i, ok := x.sparse[id]; ok {
+		return i
+	}
+	return -1
+}

@@ -1,0 +1,157 @@
+package profiling
+
+import (
+	"context"
+	"runtime/metrics"
+	"sync"
+	"time"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
+)
+
+// maxNotes bounds the checkpoints, and the timings, of one recording.
+const maxNotes = 64
+
+// Recording is a profile bound to a context: of an operation begun by
+// [Profiler.Start], or of a request by [Profiler.Attach]. A nil Recording does
+// nothing. It is safe for concurrent use.
+type Recording struct {
+	p         *Profiler
+	operation string // "" for a request
+	handle    Handle
+	outer     context.Context // whose labels come back at the end
+
+	mu      sync.Mutex
+	memory  map[string]api.Count
+	timings map[string]api.Seconds
+	ended   bool
+}
+
+type recordingKey struct{}
+
+// FromContext returns the recording that ctx is bound to, or nil.
+func FromContext(ctx context.Context) *Recording {
+	r, _ := ctx.Value(recordingKey{}).(*Recording)
+	return r
+}
+
+// Attach binds ctx to the request of h, so that checkpoints and timings reach
+// its profile and recordings within it count as parts of it.
+func (p *Profiler) Attach(ctx context.Context, h Handle) context.Context {
+	if h.s == nil {
+		return ctx
+	}
+	r := &Recording{p: p, handle: h}
+	h.s.rec.Store(r)
+	return context.WithValue(ctx, recordingKey{}, r)
+}
+
+// Start begins to profile an operation on this goroutine, which must also call
+// End. In mode on its profile is kept; in mode watch only if it turns out slow;
+// with profiling off the Recording is nil. Recordings nest: what an inner one
+// samples counts for the outer one too. traceID is the trace that the operation
+// belongs to, "" for none.
+func (p *Profiler) Start(ctx context.Context, operation, traceID string) (context.Context, *Recording) {
+	if p.Mode() == ModeOff {
+		return ctx, nil
+	}
+	r := &Recording{p: p, operation: operation, outer: ctx}
+	req := Request{Path: operation, TraceID: traceID, Force: p.Mode() == ModeOn}
+	if outer := FromContext(ctx); outer != nil {
+		req.Parent = outer.handle
+		if outer.handle.s != nil {
+			r.outer = outer.handle.s.label(outer.handle.gen)
+		}
+	}
+	if r.handle = p.Begin(req); r.handle.s == nil {
+		return ctx, nil
+	}
+	r.handle.s.rec.Store(r)
+	p.adopt(r)
+	return context.WithValue(ctx, recordingKey{}, r), r
+}
+
+// adopt tells a capture that began with the slot whose recording it is.
+func (p *Profiler) adopt(r *Recording) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.active[r.handle.s.key(r.handle.gen)]; c != nil {
+		c.rec, c.trigger = r, api.TriggerManual
+	}
+}
+
+// Checkpoint records the bytes in use on the heap now, under a name.
+func (r *Recording) Checkpoint(name string) {
+	if r == nil {
+		return
+	}
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.memory[name]; known || len(r.memory) < maxNotes {
+		if r.memory == nil {
+			r.memory = map[string]api.Count{}
+		}
+		r.memory[cut(name)] = api.Count(sample[0].Value.Uint64())
+	}
+}
+
+// Timing adds d to what was recorded under a name.
+func (r *Recording) Timing(name string, d time.Duration) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.timings[name]; known || len(r.timings) < maxNotes {
+		if r.timings == nil {
+			r.timings = map[string]api.Seconds{}
+		}
+		r.timings[cut(name)] += api.Seconds(d)
+	}
+}
+
+func cut(name string) string { return name[:min(len(name), 128)] }
+
+// End ends the operation and returns the id of its profile if it is kept, else
+// "". The recording of a request ends with the request.
+func (r *Recording) End() (profileID string) {
+	if r == nil || r.operation == "" {
+		return ""
+	}
+	r.mu.Lock()
+	ended := r.ended
+	r.ended = true
+	r.mu.Unlock()
+	if ended {
+		return ""
+	}
+	return r.p.End(r.handle, Finish{Context: r.outer, Route: r.operation})
+}
+
+// name returns the operation's name, "" for a request.
+func (r *Recording) name() string {
+	if r == nil {
+		return ""
+	}
+	return r.operation
+}
+
+// describe copies what was recorded into a summary.
+func (r *Recording) describe(s *api.Profile) {
+	if r == nil {
+		return
+	}
+	if r.operation != "" && s.Trigger == api.TriggerRequest { // kept because the mode says so
+		s.Trigger = api.TriggerManual
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k, v := range r.memory {
+		s.MemoryUsage[k] = v
+	}
+	for k, v := range r.timings {
+		s.CustomTimings[k] = v
+	}
+}

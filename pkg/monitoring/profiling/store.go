@@ -1,0 +1,219 @@
+package profiling
+
+import (
+	"cmp"
+	"crypto/rand"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
+)
+
+// StoreOptions bounds a [Store]. The zero value is ready to use.
+type StoreOptions struct {
+	MaxBytes int64 // of profiles kept; 0 means 64 MiB
+	MaxCount int   // profiles kept; 0 means 1000
+}
+
+// Query selects profiles of a [Store]. The zero value means the newest ten.
+type Query struct {
+	Type, Operation, Trigger, TraceID string    // exact; "" means any
+	Since                             time.Time // ended at this time or later; zero means any
+	Limit                             int       // 0 means 10
+}
+
+func (q *Query) match(p *api.Profile) bool {
+	return (q.Type == "" || q.Type == p.Type) &&
+		(q.Operation == "" || q.Operation == p.OperationName) &&
+		(q.Trigger == "" || q.Trigger == p.Trigger) &&
+		(q.TraceID == "" || q.TraceID == p.TraceID) &&
+		(q.Since.IsZero() || !ended(p).Before(q.Since))
+}
+
+func ended(p *api.Profile) time.Time {
+	if p.StartTime == nil {
+		return time.Time{}
+	}
+	return p.StartTime.Add(p.Duration.Duration())
+}
+
+// Store keeps the newest profiles within a bound of bytes and of number. When
+// it is full the oldest goes first, but the slowest of each operation goes
+// last. It is safe for concurrent use.
+type Store struct {
+	opts StoreOptions
+
+	mu       sync.Mutex
+	entries  []*entry // oldest first
+	byID     map[string]*entry
+	slowest  map[string]*entry // by operation
+	bytes    int64
+	added    int64
+	duration time.Duration // of all profiles ever added
+	dropped  map[string]api.Count
+}
+
+type entry struct {
+	summary api.Profile // never changed once stored
+	data    []byte
+	stored  time.Time
+}
+
+// size is what an entry weighs: its data and, roughly, its summary.
+func (e *entry) size() int64 { return int64(len(e.data)) + 2048 }
+
+// NewStore returns an empty store.
+func NewStore(o StoreOptions) *Store {
+	o.MaxBytes, o.MaxCount = cmp.Or(o.MaxBytes, 64<<20), cmp.Or(o.MaxCount, 1000)
+	return &Store{opts: o, byID: map[string]*entry{}, slowest: map[string]*entry{}, dropped: map[string]api.Count{}}
+}
+
+// NewID returns an id for a profile: opaque, unique and safe in a URL.
+func NewID() string { return "p_" + rand.Text() }
+
+// Add keeps a profile under its summary's id. It tells whether there was room,
+// which is only not so for one that is larger than the store.
+func (s *Store) Add(p api.Profile, data []byte) bool {
+	e := &entry{summary: p, data: data, stored: time.Now()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.size() > s.opts.MaxBytes {
+		s.dropped["too_large"]++
+		return false
+	}
+	for len(s.entries) > 0 && (s.bytes+e.size() > s.opts.MaxBytes || len(s.entries) >= s.opts.MaxCount) {
+		s.remove(s.victim())
+		s.dropped["evicted"]++
+	}
+	s.entries = append(s.entries, e)
+	s.byID[p.ProfileID] = e
+	s.bytes += e.size()
+	s.added++
+	s.duration += p.Duration.Duration()
+	if old := s.slowest[p.OperationName]; old == nil || p.Duration >= old.summary.Duration {
+		s.slowest[p.OperationName] = e
+	}
+	return true
+}
+
+// victim returns which entry to give up: the oldest that is not the slowest of
+// its operation, else the oldest.
+func (s *Store) victim() int {
+	i := slices.IndexFunc(s.entries, func(e *entry) bool { return s.slowest[e.summary.OperationName] != e })
+	return max(i, 0)
+}
+
+func (s *Store) remove(i int) {
+	e := s.entries[i]
+	s.entries = slices.Delete(s.entries, i, i+1)
+	delete(s.byID, e.summary.ProfileID)
+	s.bytes -= e.size()
+	if s.slowest[e.summary.OperationName] == e {
+		delete(s.slowest, e.summary.OperationName)
+	}
+}
+
+// Drop counts a profile that is not kept, by reason.
+func (s *Store) Drop(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropped[reason]++
+}
+
+// List returns the newest profiles that match, newest first. They share their
+// maps with the store: do not change them.
+func (s *Store) List(q Query) []api.Profile {
+	limit := cmp.Or(q.Limit, 10)
+	out := []api.Profile{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range slices.Backward(s.entries) {
+		if len(out) == limit {
+			break
+		}
+		if q.match(&e.summary) {
+			out = append(out, e.summary)
+		}
+	}
+	return out
+}
+
+// Get returns the profile with this id or unique prefix of it of four or more
+// characters, and its pprof. The error is an [*api.Error] with status 404.
+func (s *Store) Get(id string) (api.Profile, []byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.byID[id]
+	if e == nil {
+		found := s.withPrefix(id)
+		if len(found) != 1 {
+			return api.Profile{}, nil, notFound(id, found)
+		}
+		e = s.byID[found[0]]
+	}
+	return e.summary, e.data, nil
+}
+
+func (s *Store) withPrefix(id string) []string {
+	if len(id) < 4 {
+		return nil
+	}
+	var found []string
+	for _, e := range s.entries {
+		if strings.HasPrefix(e.summary.ProfileID, id) {
+			found = append(found, e.summary.ProfileID)
+		}
+	}
+	return found
+}
+
+func notFound(id string, candidates []string) error {
+	if len(candidates) == 0 {
+		return api.Errorf(404, "profile %q is not here: it may have expired, or the id is another server's", id)
+	}
+	e := api.Errorf(404, "profile %q could be any of %d profiles: give more of its id", id, len(candidates))
+	e.Candidates = candidates[:min(len(candidates), 20)]
+	return e
+}
+
+// Cleanup removes the profiles that were stored longer than maxAge ago, or only
+// tells which it would with dryRun.
+func (s *Store) Cleanup(maxAge time.Duration, dryRun bool) (removed int, freed int64) {
+	before := time.Now().Add(-maxAge)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(s.entries) - 1; i >= 0; i-- {
+		e := s.entries[i]
+		if !e.stored.Before(before) {
+			continue
+		}
+		removed++
+		freed += e.size()
+		if !dryRun {
+			s.remove(i)
+		}
+	}
+	return removed, freed
+}
+
+// storeStats is what a store counts.
+type storeStats struct {
+	kept, added, bytes int64
+	average            time.Duration
+	dropped            map[string]api.Count
+}
+
+func (s *Store) stats() storeStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := storeStats{kept: int64(len(s.entries)), added: s.added, bytes: s.bytes, dropped: make(map[string]api.Count, len(s.dropped))}
+	if s.added > 0 {
+		st.average = s.duration / time.Duration(s.added)
+	}
+	for k, v := range s.dropped {
+		st.dropped[k] = v
+	}
+	return st
+}
