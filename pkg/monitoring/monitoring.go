@@ -1,0 +1,285 @@
+// Package monitoring is the monitoring stack for a Go service: metrics, traces,
+// profiles of slow requests, circuit breakers, caches and health checks, and
+// the /monitoring API that shows and steers them.
+//
+// A [Monitor] owns one of each room and joins them: the breakers' states reach
+// the metrics, a slow request's profile its trace. [Monitor.Middleware] records
+// every request, [Monitor.Mount] serves the API, [Monitor.Run] does the work in
+// the background. The generic functions [Trace], [Profile], [TrackDBQuery],
+// [TrackExternalAPI], [Guard] and [Cached] wrap a piece of work and keep its
+// types.
+package monitoring
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/pulsectl/pulsectl/internal/server"
+	"github.com/pulsectl/pulsectl/pkg/api"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/cache"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/health"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/metric"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/process"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/profiling"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/tracing"
+)
+
+// Options configures a [Monitor]. The zero value works: everything on, in
+// memory, the API open to callers over loopback.
+type Options struct {
+	Service     string // names the service in traces and metrics; "" means the program's name
+	Version     string
+	Commit      string
+	Environment string // "" means development
+	Debug       bool   // starts with profiling on, until it is disabled
+
+	TraceMaxBytes int64         // memory for traces; 0 means 256 MiB
+	TraceMaxAge   time.Duration // how long traces are kept; 0 means 24h
+	SlowThreshold time.Duration // from when on a request is slow; 0 means 1s
+	SecretNames   []string      // parts of attribute and parameter names whose values are masked, beside the usual ones
+
+	RedisURL       string        // of the Redis cache; "" means none
+	RedisTimeout   time.Duration // of one call to it; 0 means 5s
+	CacheMaxBytes  int64         // memory for the memory cache; 0 means 64 MiB
+	CacheKeyPrefix string        // of the keys in Redis; "" means pulse_api
+
+	// BreakerTimeouts are call timeouts by breaker name, for breakers that are
+	// made without one.
+	BreakerTimeouts map[string]time.Duration
+
+	Access server.Access // who may use the API; the zero value: callers over loopback
+	Log    *slog.Logger  // request lines, audit records, failures; nil discards
+
+	// Config are settings of the service's own for /monitoring/debug/config, by
+	// group; they must hold no secrets. Sources say where settings came from.
+	Config  map[string]any
+	Sources map[string]string
+}
+
+// Access says who may use the API; see [LoadTokens] for its tokens.
+type Access = server.Access
+
+// Token is the right to a role on the API.
+type Token = server.Token
+
+// Monitor is the monitoring stack of one process. It is safe for concurrent
+// use. Its users may reach into the rooms that have a field here.
+type Monitor struct {
+	Traces   *tracing.Store
+	Profiles *profiling.Profiler
+	Metrics  *metric.Metrics
+	Breakers *breaker.Set
+	Health   *health.Checks
+	Memory   *cache.Memory
+	Redis    *cache.Redis // nil without Options.RedisURL
+	Process  *process.Reader
+
+	opts    Options
+	log     *slog.Logger
+	server  *server.Server
+	tracer  trace.TracerProvider
+	started time.Time
+	mux     atomic.Pointer[http.ServeMux] // that Mount got last
+	ran     atomic.Bool
+	dbs     pools
+}
+
+// New builds the stack. It starts nothing: see [Monitor.Run]. Nonsense in the
+// options is an error.
+func New(o Options) (*Monitor, error) {
+	o.Service = cmp.Or(o.Service, programName())
+	o.Environment = cmp.Or(o.Environment, "development")
+	o.TraceMaxBytes = cmp.Or(o.TraceMaxBytes, 256<<20) // here, so that /debug/config tells them
+	o.TraceMaxAge = cmp.Or(o.TraceMaxAge, 24*time.Hour)
+	o.CacheMaxBytes = cmp.Or(o.CacheMaxBytes, 64<<20)
+	o.RedisTimeout = cmp.Or(o.RedisTimeout, 5*time.Second)
+	o.Access.Anonymous = cmp.Or(o.Access.Anonymous, "none")
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if _, done := o.Log.Handler().(*logHandler); !done {
+		o.Log = slog.New(LogHandler(o.Log.Handler())) // so that our own lines carry the ids
+	}
+	m := &Monitor{opts: o, log: o.Log, started: time.Now(), Breakers: new(breaker.Set), Health: health.New(health.Options{})}
+	for _, build := range []func() error{m.buildStores, m.buildCaches, m.buildMetrics, m.buildServer} {
+		if err := build(); err != nil {
+			return nil, fmt.Errorf("monitoring: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func programName() string {
+	name := os.Args[0]
+	return name[strings.LastIndexAny(name, `/\`)+1:]
+}
+
+func (m *Monitor) buildStores() (err error) {
+	o := m.opts
+	m.Traces, err = tracing.New(tracing.Options{
+		Service: o.Service, MaxBytes: o.TraceMaxBytes, MaxAge: o.TraceMaxAge, Slow: o.SlowThreshold, Mask: secretNames(o.SecretNames),
+	})
+	if err != nil {
+		return err
+	}
+	m.tracer = m.Traces.TracerProvider()
+	mode := profiling.ModeWatch
+	if o.Debug {
+		mode = profiling.ModeOn
+	}
+	m.Profiles, err = profiling.New(profiling.Options{Service: o.Service, Mode: mode, SlowThreshold: o.SlowThreshold, Log: o.Log})
+	if err != nil {
+		return err
+	}
+	m.Process, err = process.New(process.Options{})
+	return err
+}
+
+func (m *Monitor) buildCaches() (err error) {
+	m.Memory, err = cache.NewMemory(cache.MemoryOptions{MaxBytes: m.opts.CacheMaxBytes})
+	if err != nil || m.opts.RedisURL == "" {
+		return err
+	}
+	m.Redis, err = cache.NewRedis(cache.RedisOptions{
+		URL: m.opts.RedisURL, Timeout: m.opts.RedisTimeout, KeyPrefix: m.opts.CacheKeyPrefix,
+	})
+	if err != nil {
+		return err
+	}
+	// Not critical: a service without its cache is slow, not down.
+	return m.Health.Register(health.Check{Name: "redis", Timeout: m.opts.RedisTimeout, Run: m.checkRedis})
+}
+
+func (m *Monitor) checkRedis(ctx context.Context) (map[string]any, error) {
+	st, err := m.Redis.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"version": st.RedisVersion, "role": st.Role}, nil
+}
+
+func (m *Monitor) buildMetrics() (err error) {
+	m.Metrics, err = metric.New(metric.Options{
+		Service: m.opts.Service, Version: m.opts.Version, Environment: m.opts.Environment, Sources: m.sources(),
+	})
+	return err
+}
+
+func (m *Monitor) buildServer() (err error) {
+	m.server, err = server.New(server.Options{
+		Service: m.opts.Service, Version: m.opts.Version, Commit: m.opts.Commit, Environment: m.opts.Environment,
+		Started: m.started, Breakers: m.Breakers, Profiler: m.Profiles, Traces: m.Traces,
+		Metrics: m.Metrics, Checks: m.Health, Memory: m.Memory, Redis: m.Redis, Process: m.Process, Config: m.config,
+		Features: func() api.HealthFeatures {
+			return api.HealthFeatures{TracingEnabled: true, MetricsEnabled: true, ProfilingEnabled: m.Profiles.Mode() == profiling.ModeOn}
+		},
+		Access: m.opts.Access, Log: m.log,
+		Panic: func(r *http.Request, reason any) { m.countPanic(r, reason) },
+	})
+	return err
+}
+
+// Run does the stack's background work until ctx is done, and returns when all
+// of it has ended: dropping what is too old, watching for slow requests,
+// measuring the process. It closes the caches then, so a Monitor runs once: a
+// second Run is an error. Whoever serves requests should let them end before
+// ctx does; those that do not find their caches empty, no worse.
+func (m *Monitor) Run(ctx context.Context) error {
+	if m.ran.Swap(true) {
+		return errors.New("monitoring: Run was called twice")
+	}
+	var wg sync.WaitGroup
+	errs := make(chan error, 3)
+	for _, run := range []func(context.Context) error{m.Traces.Run, m.Profiles.Run, m.Process.Run} {
+		wg.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				errs <- err
+			}
+		})
+	}
+	wg.Wait()
+	close(errs)
+	err := <-errs
+	if cerr := m.Memory.Close(); err == nil {
+		err = cerr
+	}
+	if m.Redis != nil {
+		if cerr := m.Redis.Close(); err == nil {
+			err = cerr
+		}
+	}
+	return err
+}
+
+// TracerProvider returns an OpenTelemetry provider that records into the same
+// traces as everything else here.
+func (m *Monitor) TracerProvider() trace.TracerProvider { return m.tracer }
+
+// Registry returns the Prometheus registry that the API exposes; collectors of
+// the service's own register there.
+func (m *Monitor) Registry() *prometheus.Registry { return m.Metrics.Registry() }
+
+// AddCheck registers a health check of the service's own. A name that is taken
+// is an error.
+func (m *Monitor) AddCheck(c health.Check) error { return m.Health.Register(c) }
+
+// WatchDB shows the statistics of a database pool under a name. A name that is
+// taken is an error.
+func (m *Monitor) WatchDB(name string, db *sql.DB) error {
+	if err := m.Metrics.WatchDB(name, db.Stats); err != nil {
+		return err
+	}
+	m.dbs.add(name, db)
+	return nil
+}
+
+// Breaker returns the circuit breaker of a name, made from o if there is none
+// yet. The same name with other settings, or nonsense, is an error.
+func (m *Monitor) Breaker(name string, o breaker.Options) (*breaker.Breaker, error) {
+	if o.Timeout == 0 {
+		o.Timeout = m.opts.BreakerTimeouts[name]
+	}
+	told := o.OnTransition
+	o.OnTransition = func(t breaker.Transition) {
+		level := slog.LevelInfo
+		if t.To == api.StateOpen {
+			level = slog.LevelWarn
+		}
+		m.log.LogAttrs(context.Background(), level, "circuit breaker moved", slog.String("breaker", t.Name),
+			slog.String("from", string(t.From)), slog.String("to", string(t.To)), slog.String("why", t.Reason))
+		if told != nil {
+			told(t)
+		}
+	}
+	return m.Breakers.Add(name, o)
+}
+
+// secretNames extends the usual names of secrets by parts of names.
+func secretNames(parts []string) func(string) bool {
+	if len(parts) == 0 {
+		return nil
+	}
+	return func(name string) bool {
+		lower := strings.ToLower(name)
+		for _, p := range parts {
+			if strings.Contains(lower, strings.ToLower(p)) {
+				return true
+			}
+		}
+		return tracing.SecretName(name)
+	}
+}

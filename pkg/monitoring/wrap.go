@@ -1,0 +1,184 @@
+package monitoring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/cache"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/metric"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/profiling"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/tracing"
+)
+
+// Trace runs f in a span of the given name below the one in ctx, and returns
+// what f returns. An error or a panic marks the span failed.
+func Trace[T any](ctx context.Context, m *Monitor, name string, f func(context.Context) (T, error)) (T, error) {
+	return inSpan(ctx, m, name, tracing.StartOptions{}, f)
+}
+
+func inSpan[T any](ctx context.Context, m *Monitor, name string, o tracing.StartOptions, f func(context.Context) (T, error)) (v T, err error) {
+	ctx, span := m.Traces.Start(ctx, name, o)
+	returned := false
+	defer func() {
+		reason := recover()
+		switch {
+		case reason != nil:
+			span.SetStatus(api.StatusError, fmt.Sprint("panic: ", reason))
+		case !returned: // by runtime.Goexit
+			span.SetStatus(api.StatusAborted, "the goroutine was ended")
+		default:
+			span.Fail(err)
+		}
+		span.End()
+		if reason != nil {
+			panic(reason)
+		}
+	}()
+	v, err = f(ctx)
+	returned = true
+	return v, err
+}
+
+// StartSpan starts a span by hand. Its tags are set on it, and it must be
+// ended; ctx carries it to its children.
+func (m *Monitor) StartSpan(ctx context.Context, name string, tags ...attribute.KeyValue) (context.Context, tracing.Span) {
+	return m.Traces.Start(ctx, name, tracing.StartOptions{Attrs: tags})
+}
+
+// Profile runs f and keeps a profile of it while profiling is enabled, or if it
+// turns out slow. [Checkpoint] and [Timing] reach the profile through f's
+// context.
+func Profile[T any](ctx context.Context, m *Monitor, operation string, f func(context.Context) (T, error)) (T, error) {
+	sc, traceID := trace.SpanContextFromContext(ctx), ""
+	if sc.IsValid() {
+		traceID = sc.TraceID().String()
+	}
+	ctx, rec := m.Profiles.Start(ctx, operation, traceID)
+	defer func() {
+		if id := rec.End(); id != "" && sc.IsValid() {
+			m.Traces.Link(sc.TraceID(), id)
+		}
+	}()
+	return f(ctx)
+}
+
+// Checkpoint notes the memory in use under a name, on the profile that ctx is
+// bound to: of the request, or of [Profile]. Without one it does nothing.
+func Checkpoint(ctx context.Context, name string) { profiling.FromContext(ctx).Checkpoint(name) }
+
+// Timing adds a duration under a name to the profile that ctx is bound to.
+// Without one it does nothing.
+func Timing(ctx context.Context, name string, took time.Duration) {
+	profiling.FromContext(ctx).Timing(name, took)
+}
+
+// TrackDBQuery runs a database query in a span and times it by its kind, such
+// as "select", and its table. Both must be of closed sets.
+func TrackDBQuery[T any](ctx context.Context, m *Monitor, kind, table string, f func(context.Context) (T, error)) (T, error) {
+	start := time.Now()
+	defer func() {
+		m.Metrics.DBQuery(kind, table, metric.Observation{Duration: time.Since(start), Trace: trace.SpanContextFromContext(ctx).TraceID()})
+	}()
+	return inSpan(ctx, m, "db."+kind, tracing.StartOptions{Kind: trace.SpanKindClient, Attrs: []attribute.KeyValue{
+		attribute.String("db.operation.name", kind), attribute.String("db.collection.name", table),
+	}}, f)
+}
+
+// TrackExternalAPI runs a call to an external service in a span and times it.
+// service and endpoint must be of closed sets. An error may tell its HTTP
+// status by a method StatusCode() int.
+func TrackExternalAPI[T any](ctx context.Context, m *Monitor, service, endpoint string, f func(context.Context) (T, error)) (v T, err error) {
+	start, outcome := time.Now(), errPanicked // until f has returned
+	defer func() { m.external(ctx, service, endpoint, statusOf(outcome), outcome, time.Since(start)) }()
+	v, err = inSpan(ctx, m, service+"."+endpoint, tracing.StartOptions{Kind: trace.SpanKindClient, Attrs: []attribute.KeyValue{
+		attribute.String("peer.service", service), attribute.String("http.route", endpoint),
+	}}, f)
+	outcome = err
+	return v, err
+}
+
+func statusOf(err error) string {
+	var coded interface{ StatusCode() int }
+	switch {
+	case err == nil:
+		return "200"
+	case errors.As(err, &coded):
+		return strconv.Itoa(coded.StatusCode())
+	}
+	return "error"
+}
+
+// external counts one call to an external service.
+func (m *Monitor) external(ctx context.Context, service, endpoint, status string, err error, took time.Duration) {
+	m.Metrics.External(service, endpoint, status, metric.Observation{Duration: took, Trace: trace.SpanContextFromContext(ctx).TraceID()})
+	if kind := errorKind(status, err); kind != "" {
+		m.Metrics.ExternalError(service, kind)
+	}
+}
+
+// errorKind names a failure by a word of a closed set, "" for none.
+func errorKind(status string, err error) string {
+	switch {
+	case errors.Is(err, breaker.ErrOpen):
+		return "circuit_open"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	}
+	if errors.Is(err, errPanicked) {
+		return "panic"
+	}
+	if code, aerr := strconv.Atoi(status); aerr == nil && code >= http.StatusBadRequest {
+		return "http_" + status
+	}
+	if err != nil {
+		return "error"
+	}
+	return ""
+}
+
+// Guard calls f under a circuit breaker: not at all if it is open; the error
+// then wraps [breaker.ErrOpen]. A rejection is noted on the span in ctx.
+func Guard[T any](ctx context.Context, b *breaker.Breaker, f func(context.Context) (T, error)) (T, error) {
+	v, err := breaker.Do(ctx, b, f)
+	if errors.Is(err, breaker.ErrOpen) {
+		trace.SpanFromContext(ctx).AddEvent("circuit breaker rejected the call", trace.WithAttributes(attribute.String("breaker", b.Name())))
+	}
+	return v, err
+}
+
+// Cached returns the value of a key from the caches: from memory, then from
+// Redis, else from load, whose value is kept in both for ttl (0 means an hour).
+// Of several callers who miss, one loads. A cache that fails is skipped.
+func Cached[T any](ctx context.Context, m *Monitor, key string, ttl time.Duration, load func(context.Context) (T, error)) (T, error) {
+	return cache.Load(ctx, m.Memory, key, ttl, func(ctx context.Context) (T, error) {
+		if m.Redis == nil {
+			return load(ctx)
+		}
+		return cache.Load(ctx, m.Redis, key, ttl, load)
+	})
+}
+
+// PriorityRecommendation counts a recommendation given. Its labels must be of
+// closed sets; so must those of the other business counters.
+func (m *Monitor) PriorityRecommendation(contextType, modelUsed string) {
+	m.Metrics.PriorityRecommendation(contextType, modelUsed)
+}
+
+// Feedback counts a feedback on a recommendation.
+func (m *Monitor) Feedback(recommendationType, score string) {
+	m.Metrics.Feedback(recommendationType, score)
+}
+
+// EventIngested counts an event taken in.
+func (m *Monitor) EventIngested(source, eventType string) { m.Metrics.EventIngested(source, eventType) }
