@@ -1,0 +1,110 @@
+package render_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pulsectl/pulsectl/internal/testkit"
+	"github.com/pulsectl/pulsectl/pkg/api"
+	"github.com/pulsectl/pulsectl/pkg/render"
+)
+
+var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+
+// looks are the ways in which every screen is drawn for its golden files.
+var looks = []struct {
+	name string
+	o    render.Options
+}{
+	{"60", render.Options{Width: 60, Now: noon}},
+	{"80", render.Options{Width: 80, Now: noon}},
+	{"140", render.Options{Width: 140, Now: noon}},
+	{"80-dark", render.Options{Width: 80, Now: noon, Color: render.TrueColor}},
+	{"80-light-16", render.Options{Width: 80, Now: noon, Color: render.Color16, Light: true}},
+}
+
+// golden draws a screen in each look, holds it against its golden file and
+// checks what is true of all screens: no line is too wide or ends in a blank.
+func golden(t *testing.T, name string, draw func(*bytes.Buffer, render.Options) error) {
+	t.Helper()
+	for _, l := range looks {
+		var out bytes.Buffer
+		if err := draw(&out, l.o); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Golden(t, name+"-"+l.name+".golden", out.Bytes())
+		if l.o.Color != render.NoColor {
+			continue
+		}
+		for line := range strings.Lines(out.String()) {
+			line = strings.TrimSuffix(line, "\n")
+			if n := len([]rune(line)); n > l.o.Width {
+				t.Errorf("%s at %s: a line of %d cells: %q", name, l.name, n, line)
+			}
+			if strings.HasSuffix(line, " ") {
+				t.Errorf("%s at %s: a line ends in a blank: %q", name, l.name, line)
+			}
+		}
+	}
+}
+
+func unix(ago time.Duration) *api.Time {
+	t := api.Unix(noon.Add(-ago).UnixNano())
+	return &t
+}
+
+func sampleBreaker(name string, state api.State, failures, threshold api.Count, calls int64, rate float64, p95, since time.Duration, load ...float64) api.Breaker {
+	return api.Breaker{
+		Name: name, State: state, Mode: api.ModeAutomatic, Since: unix(since), RetryAt: &api.Time{}, Scope: "local",
+		Stats: api.BreakerStats{
+			TotalRequests: api.Count(calls), ConsecutiveFailures: failures, FailureRate: rate, SuccessRate: 1 - rate,
+			Rejected: api.CountOf(7), SlowCalls: api.CountOf(2), InFlight: api.CountOf(1),
+			Window: &api.BreakerWindow{Seconds: api.Seconds(time.Minute), Calls: 100, FailureRate: rate, P95: api.Seconds(p95), FailuresPerSecond: load},
+		},
+		Config: api.BreakerConfig{FailureThreshold: threshold, RecoveryTimeout: api.Seconds(time.Minute), SuccessThreshold: 3, Timeout: api.Seconds(30 * time.Second)},
+	}
+}
+
+func sampleBreakers() api.Breakers {
+	openai := sampleBreaker("openai_api", api.StateOpen, 5, 5, 1284, 0.312, 8400*time.Millisecond, 38*time.Second, 0, 0, 1, 0, 0, 1, 2, 1, 3, 5, 4, 6, 7, 8, 8, 8, 7, 8)
+	openai.RetryAt = unix(-22 * time.Second)
+	openai.LastError = "502 from \x1b[2Jhttp://127.0.0.1:9"
+	openai.Stats.LastFailureTime = *unix(38 * time.Second)
+	all := api.Breakers{}
+	for _, b := range []api.Breaker{
+		openai,
+		sampleBreaker("linear_api", api.StateHalfOpen, 2, 5, 4127, 0.0804, 640*time.Millisecond, 64*time.Second, 0, 0, 0, 2, 4, 7, 8, 6, 5, 3, 2, 1, 1, 0, 0, 1, 0, 0),
+		sampleBreaker("github_api", api.StateClosed, 0, 3, 52114, 0.0011, 212*time.Millisecond, 75*time.Hour, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+		sampleBreaker("postgres", api.StateClosed, 0, 10, 918244, 0, 4200*time.Microsecond, 27*24*time.Hour, make([]float64, 18)...),
+		sampleBreaker("redis", api.StateClosed, 0, 10, 2408113, 0, 310*time.Microsecond, 27*24*time.Hour, make([]float64, 18)...),
+	} {
+		all[b.Name] = b
+	}
+	return all
+}
+
+func TestBreakers(t *testing.T) {
+	one := []api.Result[api.Breakers]{{Instance: "http://127.0.0.1:8000", Value: sampleBreakers()}}
+	golden(t, "breakers", func(w *bytes.Buffer, o render.Options) error { return render.Breakers(w, one, o) })
+	fleet := append(one, api.Result[api.Breakers]{Instance: "http://10.0.0.2:8000", Error: &api.Error{Detail: "connection refused"}})
+	golden(t, "breakers-fleet", func(w *bytes.Buffer, o render.Options) error { return render.Breakers(w, fleet, o) })
+	python := []api.Result[api.Breakers]{{Instance: "http://py", Value: api.Breakers{"narrow": {Name: "narrow", State: api.StateClosed}}}}
+	golden(t, "breakers-python", func(w *bytes.Buffer, o render.Options) error { return render.Breakers(w, python, o) })
+}
+
+func TestBreaker(t *testing.T) {
+	rs := []api.Result[api.Breaker]{{Instance: "http://127.0.0.1:8000", Value: sampleBreakers()["openai_api"]}}
+	golden(t, "breaker", func(w *bytes.Buffer, o render.Options) error { return render.Breaker(w, rs, o) })
+}
+
+func TestBreakerResets(t *testing.T) {
+	v := api.BreakersReset{Total: api.CountOf(3), Reset: []api.ResetBreaker{
+		{Name: "github_api", PreviousState: api.StateClosed}, {Name: "openai_api", PreviousState: api.StateOpen},
+	}, Skipped: []api.SkippedBreaker{{Name: "linear_api", Reason: "forced open"}}}
+	rs := []api.Result[api.BreakersReset]{{Instance: "http://a", Value: v}, {Instance: "http://b", Error: &api.Error{Detail: "no answer in time"}}}
+	golden(t, "resets", func(w *bytes.Buffer, o render.Options) error {
+		return render.BreakerResets(w, rs, api.StateHalfOpen, o)
+	})
+}

@@ -1,0 +1,152 @@
+package render_test
+
+import (
+	"bytes"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
+	"github.com/pulsectl/pulsectl/pkg/render"
+)
+
+func refused[T any](instance string) api.Result[T] {
+	return api.Result[T]{Instance: instance, Error: &api.Error{Detail: "connection refused"}}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func sampleCaches() api.CacheStatus {
+	return api.CacheStatus{
+		Redis: api.RedisHealth{Status: api.Healthy, Connected: true, Stats: api.RedisStats{
+			Connected: true, RedisURL: "redis://***@10.0.0.7:6379/0", KeyPrefix: "pulse_api", CacheHits: 18042, CacheMisses: 1203, CacheErrors: 4,
+			RedisMemory: "1.04M", RedisConnectedClients: api.CountOf(12), RedisVersion: "7.0.15", Role: "master",
+			EvictedKeys: api.CountOf(7), Latency: ptr(api.Seconds(310 * time.Microsecond)),
+		}},
+		Memory: api.MemoryHealth{Status: api.Healthy, Stats: api.MemoryStats{
+			Size: 812, MaxSize: 10000, Hits: 231204, Misses: 9120, TotalRequests: 240324, Evictions: 120, ExpiredEvictions: 4411,
+			Cleared: api.CountOf(31), Bytes: api.CountOf(11 << 20), MaxBytes: api.CountOf(64 << 20),
+			Prefixes: []api.CachePrefix{
+				{Prefix: "priority", Entries: 640, Hits: 200104, Misses: 4002}, {Prefix: "user\x1b[2J", Entries: 160, Hits: 31000, Misses: 5010},
+				{Prefix: "(other)", Entries: 12, Hits: 100, Misses: 108},
+			},
+		}},
+	}
+}
+
+func sampleHealth() api.Health {
+	uptime, caches := api.Seconds(3*time.Hour+4*time.Minute), sampleCaches()
+	return api.Health{
+		Status: api.Unhealthy, Version: "1.4.0", Environment: "production", TotalCheckTimeMS: 12.4, Uptime: &uptime, Cache: &caches,
+		Checks: map[string]api.Check{
+			"database": {Status: api.Healthy, LatencyMS: 4.21, Critical: true, LastOK: *unix(2 * time.Second), Fields: map[string]any{"version": "15.20", "pool": map[string]any{"size": 10.0, "idle": 3.0}}},
+			"search":   {Status: api.Unhealthy, LatencyMS: 2000, Error: "no answer within 2s", LastOK: *unix(14 * time.Minute)},
+			"mail":     {Status: api.Degraded, LatencyMS: 310, Error: "degraded: queue of 1,204"},
+		},
+		CircuitBreakers: &api.HealthBreakers{Status: api.Failed, Circuits: map[string]api.HealthCircuit{
+			"github_api": {Status: api.Healthy, State: api.StateClosed, FailureRate: 0.001, TotalRequests: 52114},
+			"openai_api": {Status: api.Failed, State: api.StateOpen, FailureRate: 0.4, TotalRequests: 10, ConsecutiveFailures: 5},
+		}},
+	}
+}
+
+func TestHealth(t *testing.T) {
+	one := []api.Result[api.Health]{{Instance: "http://127.0.0.1:8000", Value: sampleHealth()}}
+	golden(t, "health", func(w *bytes.Buffer, o render.Options) error { return render.Health(w, one, o) })
+	fleet := append(one, refused[api.Health]("http://10.0.0.2:8000"))
+	golden(t, "health-fleet", func(w *bytes.Buffer, o render.Options) error { return render.Health(w, fleet, o) })
+	check := []api.Result[map[string]api.Check]{{Instance: "http://a", Value: map[string]api.Check{"database": sampleHealth().Checks["database"]}}}
+	golden(t, "health-check", func(w *bytes.Buffer, o render.Options) error { return render.HealthCheck(w, check, o) })
+}
+
+func TestSystem(t *testing.T) {
+	v := api.System{
+		Process: api.ProcessInfo{
+			PID: 4121, MemoryRSS: 84 << 20, MemoryVMS: 1 << 30, CPUPercent: 37.2, Threads: 14, OpenFiles: 61, Connections: 22,
+			Goroutines: api.CountOf(142), HeapAlloc: api.CountOf(31 << 20), HeapObjects: api.CountOf(184022), GCPauseP99: ptr(api.Seconds(212 * time.Microsecond)),
+			GOMAXPROCS: api.CountOf(2), CgroupMemoryLimit: api.CountOf(512 << 20), CgroupCPUQuota: ptr(1.5),
+		},
+		System: api.HostInfo{
+			Hostname: "pulse-7c9f", OS: "linux", Arch: "amd64", CPUCount: 8, MemoryTotal: 16 << 30, MemoryAvailable: 9 << 30, MemoryPercent: 43.75,
+			LoadAverage: []float64{0.52, 0.61, 0.7}, DiskUsage: api.DiskUsage{Total: 250 << 30, Used: 61 << 30, Free: 189 << 30},
+		},
+		Uptime: api.Seconds(27 * time.Hour),
+	}
+	one := []api.Result[api.System]{{Instance: "http://127.0.0.1:8000", Value: v}}
+	golden(t, "system", func(w *bytes.Buffer, o render.Options) error { return render.System(w, one, o) })
+	python := api.System{Process: api.ProcessInfo{PID: 1484, MemoryRSS: 52662272, MemoryVMS: 235044864, Threads: 6, OpenFiles: 2, Connections: 4}, System: api.HostInfo{CPUCount: 2, MemoryTotal: 25276510208, MemoryAvailable: 23535194112, MemoryPercent: 6.9}}
+	fleet := append(one, api.Result[api.System]{Instance: "http://py:8000", Value: python}, refused[api.System]("http://10.0.0.2:8000"))
+	golden(t, "system-fleet", func(w *bytes.Buffer, o render.Options) error { return render.System(w, fleet, o) })
+}
+
+func TestCacheStatus(t *testing.T) {
+	one := []api.Result[api.CacheStatus]{{Instance: "http://127.0.0.1:8000", Value: sampleCaches()}}
+	golden(t, "cache", func(w *bytes.Buffer, o render.Options) error { return render.CacheStatus(w, one, o) })
+	down := sampleCaches()
+	down.Redis = api.RedisHealth{Status: api.Failed, Stats: api.RedisStats{RedisURL: "redis://10.0.0.7:6379/0", LastError: "dial tcp 10.0.0.7:6379: connect: connection refused"}}
+	off := api.CacheStatus{Redis: api.RedisHealth{Status: api.Disabled}, Memory: api.MemoryHealth{Status: api.Healthy}}
+	fleet := []api.Result[api.CacheStatus]{{Instance: "http://a:8000", Value: down}, {Instance: "http://b:8000", Value: off}, refused[api.CacheStatus]("http://10.0.0.2:8000")}
+	golden(t, "cache-fleet", func(w *bytes.Buffer, o render.Options) error { return render.CacheStatus(w, fleet, o) })
+}
+
+func TestCacheCleared(t *testing.T) {
+	rs := []api.Result[api.CacheCleared]{
+		{Instance: "http://a", Value: api.CacheCleared{Pattern: "user:*", Cleared: api.CountOf(20000)}},
+		{Instance: "http://py", Value: api.CacheCleared{Message: "Cleared"}}, refused[api.CacheCleared]("http://c"),
+	}
+	golden(t, "cleared", func(w *bytes.Buffer, o render.Options) error { return render.CacheCleared(w, rs, "redis", o) })
+}
+
+func sampleFamilies() []api.MetricFamily {
+	value := func(v float64, labels ...string) api.MetricSeries {
+		m := api.MetricSeries{Labels: map[string]string{}, Value: ptr(api.Float(v))}
+		for i := 0; i < len(labels); i += 2 {
+			m.Labels[labels[i]] = labels[i+1]
+		}
+		return m
+	}
+	latency := api.MetricSeries{Labels: map[string]string{"endpoint": "/priority/generate", "method": "POST"}, Count: ptr(api.Float(22908)), Sum: ptr(api.Float(2874.3))}
+	for _, b := range [][2]float64{{.005, 0}, {.01, 212}, {.025, 1840}, {.05, 6312}, {.1, 14890}, {.25, 20114}, {.5, 21976}, {1, 22631}, {2.5, 22870}, {5, 22902}} {
+		latency.Buckets = append(latency.Buckets, api.MetricBucket{UpperBound: api.Float(b[0]), Count: api.Float(b[1])})
+	}
+	empty := api.MetricSeries{Labels: map[string]string{"endpoint": "/report/weekly", "method": "GET"}, Count: ptr(api.Float(0)), Sum: ptr(api.Float(0))}
+	return []api.MetricFamily{
+		{Name: "go_gc_duration_seconds", Type: "summary", Unit: "seconds", Help: "A summary of the wall-time pause (stop-the-world) duration in garbage collection cycles.", Series: []api.MetricSeries{{
+			Count: ptr(api.Float(31)), Sum: ptr(api.Float(.01)), Quantiles: []api.MetricQuantile{{Quantile: .5, Value: .0003}, {Quantile: 1, Value: .002}},
+		}}},
+		{Name: "pulse_api_memory_usage_bytes", Type: "gauge", Unit: "bytes", Help: "Resident set of the process.", Series: []api.MetricSeries{value(88080384)}},
+		{Name: "pulse_api_request_duration_seconds", Type: "histogram", Unit: "seconds", Help: "Time from a request's arrival to the end of its answer.", Series: []api.MetricSeries{empty, latency}},
+		{Name: "pulse_api_requests_total", Type: "counter", Help: "Requests answered, by route pattern.", Series: []api.MetricSeries{
+			value(22908, "endpoint", "/priority/generate", "method", "POST", "status_code", "200"), value(math.NaN(), "endpoint", "un\x1b[31mmatched", "method", "GET", "status_code", "404"),
+		}},
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	all := sampleFamilies()
+	list := []api.Result[[]api.MetricFamily]{{Instance: "http://a", Value: all}}
+	golden(t, "metrics", func(w *bytes.Buffer, o render.Options) error { return render.MetricFamilies(w, list, o) })
+	for i, name := range []string{"metric-summary", "metric-gauge", "metric-histogram", "metric-counter"} {
+		rs := []api.Result[api.MetricFamily]{{Instance: "http://a", Value: all[i]}}
+		golden(t, name, func(w *bytes.Buffer, o render.Options) error { return render.Metric(w, rs, o) })
+	}
+	fleet := []api.Result[api.MetricFamily]{{Instance: "http://a", Value: all[2]}, refused[api.MetricFamily]("http://b")}
+	golden(t, "metric-histogram-fleet", func(w *bytes.Buffer, o render.Options) error { return render.Metric(w, fleet, o) })
+}
+
+// A hostile server's buckets must not stop the drawing.
+func TestHistogramOfNonsense(t *testing.T) {
+	nan, inf := api.Float(math.NaN()), api.Float(math.Inf(1))
+	for _, bs := range [][]api.MetricBucket{
+		nil, {{UpperBound: nan, Count: nan}}, {{UpperBound: 1, Count: inf}}, {{UpperBound: 2, Count: 5}, {UpperBound: 1, Count: 3}, {UpperBound: 3, Count: -1}},
+		{{UpperBound: -inf, Count: 1}, {UpperBound: inf, Count: 2}}, {{UpperBound: -5, Count: 1}, {UpperBound: 1e300, Count: 1e300}},
+	} {
+		for _, n := range []*api.Float{nil, &nan, &inf, ptr(api.Float(-1)), ptr(api.Float(9))} {
+			f := api.MetricFamily{Name: "x", Type: "histogram", Unit: "seconds", Series: []api.MetricSeries{{Buckets: bs, Count: n, Sum: n}}}
+			var out bytes.Buffer
+			if err := render.Metric(&out, []api.Result[api.MetricFamily]{{Value: f}}, render.Options{Width: 60}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,46 @@
+package render
+
+import (
+	"strconv"
+
+	"github.com/charmbracelet/lipgloss"
+	"github.com/muesli/termenv"
+)
+
+// The palette. Every colour has at least 5:1 against its background (#ffffff
+// light, #16181d dark), faint excepted: it only draws guides.
+var (
+	muted  = grey("#5b6472", "#8d97a8", 241, 246, 8, 8)
+	faint  = grey("#b4bbc6", "#59616f", 250, 240, 7, 8)
+	accent = tone("#1d5fd1", "#7cb0ff", 4, 12)
+	ok     = tone("#18794e", "#5fd38d", 2, 10)
+	warn   = tone("#9a5b00", "#f2bf4e", 3, 11)
+	bad    = tone("#c9252d", "#ff7b72", 1, 9)
+)
+
+// services are the colours of a trace's services, in the order of their first
+// appearance.
+var services = [...]lipgloss.CompleteAdaptiveColor{
+	tone("#1d5fd1", "#7cb0ff", 4, 12), tone("#0b7a75", "#56d4cc", 6, 14), tone("#7a3fc4", "#c4a2ff", 5, 13),
+	tone("#8a5a12", "#dcb67a", 3, 3), tone("#56700c", "#b4d455", 2, 10), tone("#a3316f", "#f29bcb", 5, 5),
+}
+
+// tone names one colour for both themes and every depth. The 16 colours are
+// chosen by hand: a computed match turns greys into blue and pale fills white.
+func tone(light, dark string, light16, dark16 int) lipgloss.CompleteAdaptiveColor {
+	return grey(light, dark, nearest256(light), nearest256(dark), light16, dark16)
+}
+
+// grey is a tone whose 256-colour step is set by hand as well: the nearest
+// match of a cool grey is lilac.
+func grey(light, dark string, light256, dark256, light16, dark16 int) lipgloss.CompleteAdaptiveColor {
+	return lipgloss.CompleteAdaptiveColor{Light: depths(light, light256, light16), Dark: depths(dark, dark256, dark16)}
+}
+
+func depths(hex string, c256, c16 int) lipgloss.CompleteColor {
+	return lipgloss.CompleteColor{TrueColor: hex, ANSI256: strconv.Itoa(c256), ANSI: strconv.Itoa(c16)}
+}
+
+func nearest256(hex string) int {
+	return int(termenv.ANSI256.Color(hex).(termenv.ANSI256Color))
+}
