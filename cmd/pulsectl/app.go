@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/pulsectl/pulsectl/pkg/client"
+	"github.com/pulsectl/pulsectl/pkg/render"
+)
+
+// streams are what a command reads and writes.
+type streams struct {
+	in  io.Reader
+	out io.Writer // results
+	err io.Writer // everything said about them
+}
+
+// app is one run of pulsectl: its surroundings and the flags every command
+// knows.
+type app struct {
+	streams streams
+	getenv  func(string) string
+	now     func() time.Time
+	flags   globalFlags
+	started bool // a command's own code has begun: an error is no longer usage
+	fleet   []*client.Client
+}
+
+func newApp(s streams, getenv func(string) string) *app {
+	return &app{streams: s, getenv: getenv, now: time.Now}
+}
+
+// run executes one command line.
+func (a *app) run(ctx context.Context, args []string) error {
+	root := a.rootCmd()
+	root.SetArgs(args)
+	root.SetIn(a.streams.in)
+	root.SetOut(a.streams.out)
+	root.SetErr(a.streams.err)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && !a.started {
+		return &usageError{err, cmd.CommandPath()}
+	}
+	return err
+}
+
+func (a *app) rootCmd() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "pulsectl",
+		Short:         "Monitoring server and operator's tool",
+		Long:          rootHelp,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.flags.check(); err != nil {
+				return err
+			}
+			a.started = true
+			return nil
+		},
+	}
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return a.bare(cmd) }
+	a.flags.register(root, a.getenv)
+	root.AddCommand(
+		newServeCmd(a), newStatusCmd(a), newHealthCmd(a), newSystemCmd(a), newBreakersCmd(a), newTracesCmd(a), newProfilesCmd(a),
+		newCacheCmd(a), newMetricsCmd(a), newAPICmd(a), newVersionCmd(a),
+	)
+	return root
+}
+
+const rootHelp = `pulsectl asks and steers services that carry the /monitoring API, and is that
+monitoring server itself.
+
+  pulsectl serve --demo             a server with traffic of its own to look at
+  pulsectl breakers                 which dependencies fail
+  pulsectl breakers reset-all       after the outage
+
+It is not the PulseAudio library of the same name.`
+
+// clients returns a client for each server that the flags name, checked and
+// without doubles.
+func (a *app) clients() ([]*client.Client, error) {
+	if a.fleet != nil {
+		return a.fleet, nil
+	}
+	token, err := a.token()
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	for _, server := range a.flags.servers {
+		c, err := client.New(strings.TrimSpace(server), client.Options{
+			Token: token, Reason: a.flags.reason, Timeout: a.flags.requestTimeout, UserAgent: "pulsectl/" + version(),
+		})
+		if err != nil {
+			return nil, &usageError{err, "pulsectl"}
+		}
+		if !seen[c.Instance()] {
+			seen[c.Instance()] = true
+			a.fleet = append(a.fleet, c)
+		}
+	}
+	if len(a.fleet) == 0 {
+		return nil, &usageError{fmt.Errorf("no server named: want --server URL"), "pulsectl"}
+	}
+	return a.fleet, nil
+}
+
+// token reads the bearer token of the environment, "" if there is none.
+func (a *app) token() (string, error) {
+	if t := a.getenv("PULSECTL_TOKEN"); t != "" {
+		return t, nil
+	}
+	file := a.getenv("PULSECTL_TOKEN_FILE")
+	if file == "" {
+		return "", nil
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", fmt.Errorf("PULSECTL_TOKEN_FILE: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("PULSECTL_TOKEN_FILE: others can read %s: make it mode 0600", filepath.Base(file))
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("PULSECTL_TOKEN_FILE: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// renderOptions is how results are drawn for this output.
+func (a *app) renderOptions(limit int) render.Options {
+	o := render.Options{
+		Width: a.width(), Color: a.colour(), Light: a.light(), Wide: a.flags.output == "wide",
+		NoHeaders: a.flags.noHeaders, Limit: limit, Now: a.now(), Zone: time.Local,
+	}
+	if a.flags.utc {
+		o.Zone = time.UTC
+	}
+	return o
+}
+
+// terminal tells whether a stream is one, and its columns: 0 where it does not
+// know them.
+func terminal(stream any) (columns int, ok bool) {
+	f, isFile := stream.(*os.File)
+	if !isFile || !term.IsTerminal(int(f.Fd())) {
+		return 0, false
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || columns < 0 {
+		columns = 0
+	}
+	return columns, true
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pulsectl/pulsectl/internal/server"
+	"github.com/pulsectl/pulsectl/internal/testkit"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/cache"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/health"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/profiling"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/tracing"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"pulsectl": main})
+}
+
+// TestScripts runs the scripts of testdata/script against two real servers:
+// $PULSECTL_SERVER, whose breaker openai_api is open, and $SECOND. Two more
+// answer as Python servers do: $PYTHON, and $UNREADABLE, whose profiles are 500
+// for ever. The command actions prints what would have changed the former.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "../../testdata/script",
+		Setup: func(env *testscript.Env) error {
+			ctx, stop := context.WithCancel(context.Background())
+			env.Defer(stop)
+			first, second := startServer(ctx, t, true), startServer(ctx, t, false)
+			env.Setenv("PULSECTL_SERVER", first.URL)
+			env.Setenv("SECOND", second.URL)
+			env.Setenv("COLUMNS", "100")
+			env.Setenv("HOME", env.WorkDir)
+			env.Defer(func() { first.Close(); second.Close() })
+			startPythons(env, t)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"actions": func(ts *testscript.TestScript, _ bool, _ []string) {
+				p, _ := ts.Value("python").(*testkit.PythonServer)
+				fmt.Fprintln(ts.Stdout(), strings.Join(p.Actions(), "\n"))
+			},
+		},
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
+	})
+}
+
+func startPythons(env *testscript.Env, t *testing.T) {
+	python, unreadable := testkit.NewPython(t), testkit.NewPython(t)
+	unreadable.ReplayCase(t, "c09_profiling_stats_500")
+	unreadable.ReplayCase(t, "c10_profiles_500")
+	env.Setenv("PYTHON", python.URL)
+	env.Setenv("UNREADABLE", unreadable.URL)
+	env.Values["python"] = python
+	env.Defer(func() { python.Close(); unreadable.Close() })
+}
+
+func startServer(ctx context.Context, t *testing.T, failing bool) *httptest.Server {
+	t.Helper()
+	var set breaker.Set
+	for _, name := range []string{"github_api", "openai_api"} {
+		b, err := set.Add(name, breaker.Options{FailureThreshold: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if failing && name == "openai_api" {
+			breaker.Do(context.Background(), b, func(context.Context) (int, error) { return 0, errors.New("502 Bad Gateway") })
+		}
+	}
+	profiler, err := profiling.New(profiling.Options{Service: "script"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go profiler.Run(ctx)
+	checks, memory := scriptStores(t)
+	traces, err := tracing.New(tracing.Options{Service: "script"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if failing {
+		recordTraces(traces)
+	}
+	s, err := server.New(server.Options{Service: "script", Traces: traces, Breakers: &set, Profiler: profiler, Checks: checks, Memory: memory})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return httptest.NewServer(s)
+}
+
+// scriptStores are a health check that passes and a cache of three keys.
+func scriptStores(t *testing.T) (*health.Checks, *cache.Memory) {
+	t.Helper()
+	checks := health.New(health.Options{})
+	err := checks.Register(health.Check{Name: "database", Critical: true, Run: func(context.Context) (map[string]any, error) {
+		return map[string]any{"version": "15.20"}, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory, err := cache.NewMemory(cache.MemoryOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = memory.Close() }) // never an error
+	for _, key := range []string{"user:1", "user:2", "session:1"} {
+		if err := memory.Set(t.Context(), key, []byte("v"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return checks, memory
+}
+
+// recordTraces records a running trace, a fast one, and a slow one ten minutes
+// ago in which a call failed.
+func recordTraces(s *tracing.Store) {
+	begun := time.Now().Add(-10 * time.Minute)
+	ctx, root := s.Start(context.Background(), "POST /priority/generate", tracing.StartOptions{Time: begun, RequestID: "req-script"})
+	_, call := s.Start(ctx, "POST /v1/chat", tracing.StartOptions{Time: begun.Add(100 * time.Millisecond)})
+	call.SetInt("http.response.status_code", 502)
+	call.Fail(errors.New("502 Bad Gateway"))
+	call.EndAt(begun.Add(900 * time.Millisecond))
+	root.EndAt(begun.Add(time.Second))
+	_, fast := s.Start(context.Background(), "GET /priority/{id}", tracing.StartOptions{})
+	fast.End()
+	s.Start(context.Background(), "GET /report/weekly", tracing.StartOptions{})
+}

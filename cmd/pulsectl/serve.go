@@ -1,0 +1,303 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pulsectl/pulsectl/internal/demo"
+	"github.com/pulsectl/pulsectl/internal/receiver"
+	"github.com/pulsectl/pulsectl/internal/server"
+	"github.com/pulsectl/pulsectl/pkg/monitoring"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker"
+)
+
+// serveOptions are the settings of the server; see [settings] for where they
+// come from.
+type serveOptions struct {
+	Listen        string
+	Demo          bool
+	Config        string
+	Environment   string
+	LogLevel      string
+	Debug         bool
+	TraceMaxBytes int64
+	TraceMaxAge   time.Duration
+	CacheMaxBytes int64
+	SlowThreshold time.Duration
+	RedisURL      string
+	RedisTimeout  time.Duration
+	GithubTimeout time.Duration
+	LinearTimeout time.Duration
+	OpenaiTimeout time.Duration
+	Anonymous     string
+	AuthTokenFile string
+	NewToken      string
+	TLSCert       string
+	TLSKey        string
+	TLSClientCA   string
+
+	sources map[string]string // by flag
+	level   slog.Level
+}
+
+func newServeCmd(a *app) *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the monitoring server",
+		Long: `Run the monitoring server: the /monitoring API, health probes, and OTLP/HTTP
+traces on /v1/traces of the same port.
+
+Each flag is also a variable (--trace-max-age: PULSECTL_TRACE_MAX_AGE) and a key
+of the configuration file (trace-max-age: 12h). The flag wins over the variable,
+the variable over the file. DEBUG, REDIS_URL, REDIS_TIMEOUT, GITHUB_TIMEOUT,
+LINEAR_TIMEOUT and OPENAI_TIMEOUT are read where the PULSECTL_ name is not set.
+
+Without tokens the server answers on loopback only.`,
+		Example: `  pulsectl serve --demo
+  pulsectl serve --new-token ops:operator >> tokens
+  pulsectl serve --listen :8000 --auth-token-file tokens --tls-cert cert.pem --tls-key key.pem`,
+		Args: cobra.NoArgs,
+	}
+	o.register(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return a.serve(cmd.Context(), cmd.LocalNonPersistentFlags(), &o)
+	}
+	return cmd
+}
+
+func (o *serveOptions) register(fs *pflag.FlagSet) {
+	o.TraceMaxBytes, o.TraceMaxAge, o.CacheMaxBytes = 256<<20, 24*time.Hour, 64<<20
+	o.SlowThreshold, o.RedisTimeout = time.Second, 5*time.Second
+	o.GithubTimeout, o.LinearTimeout, o.OpenaiTimeout = 30*time.Second, 30*time.Second, 60*time.Second
+	fs.StringVar(&o.Listen, "listen", "127.0.0.1:8000", "`ADDRESS` to serve on")
+	fs.BoolVar(&o.Demo, "demo", false, "serve a small Pulse API with traffic and failing dependencies of its own")
+	fs.StringVar(&o.Config, "config", "", "YAML `FILE` of settings")
+	fs.StringVar(&o.Environment, "environment", "development", "`NAME` of the environment, shown in health and metrics")
+	fs.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
+	fs.BoolVar(&o.Debug, "debug", false, "start with profiling enabled")
+	fs.Var(sizeValue{&o.TraceMaxBytes}, "trace-max-bytes", "memory for traces")
+	fs.Var(durationValue{&o.TraceMaxAge}, "trace-max-age", "how long traces are kept")
+	fs.Var(sizeValue{&o.CacheMaxBytes}, "cache-max-bytes", "memory for the memory cache")
+	fs.Var(durationValue{&o.SlowThreshold}, "slow-threshold", "from when on a request is slow")
+	fs.StringVar(&o.RedisURL, "redis-url", "", "`URL` of the Redis cache; none without")
+	fs.Var(durationValue{&o.RedisTimeout}, "redis-timeout", "for one call to Redis")
+	fs.Var(durationValue{&o.GithubTimeout}, "github-timeout", "call timeout of the breaker github_api")
+	fs.Var(durationValue{&o.LinearTimeout}, "linear-timeout", "call timeout of the breaker linear_api")
+	fs.Var(durationValue{&o.OpenaiTimeout}, "openai-timeout", "call timeout of the breaker openai_api")
+	fs.StringVar(&o.Anonymous, "anonymous", "none", "what needs no token once there are tokens: none, metrics or viewer")
+	fs.StringVar(&o.AuthTokenFile, "auth-token-file", "", "`FILE` with a line NAME ROLE sha256:HEX for each token")
+	fs.StringVar(&o.NewToken, "new-token", "", "print a new token `NAME:ROLE` and its line for the token file, then end")
+	fs.StringVar(&o.TLSCert, "tls-cert", "", "PEM `FILE` of the server's certificate")
+	fs.StringVar(&o.TLSKey, "tls-key", "", "PEM `FILE` of its key")
+	fs.StringVar(&o.TLSClientCA, "tls-client-ca", "", "PEM `FILE` of the authorities whose client certificates are required")
+}
+
+func (a *app) serve(ctx context.Context, fs *pflag.FlagSet, o *serveOptions) error {
+	if fs.Changed("new-token") {
+		return a.newToken(o.NewToken)
+	}
+	s := &settings{flags: fs, getenv: a.getenv}
+	if err := s.resolve(); err != nil {
+		return &usageError{err, "pulsectl serve"}
+	}
+	o.sources = s.sources
+	mo, err := o.monitoring(a)
+	if err != nil {
+		return &usageError{err, "pulsectl serve"}
+	}
+	tlsConfig, err := o.tls()
+	if err != nil {
+		return &usageError{err, "pulsectl serve"}
+	}
+	if _, err := memlimit.Set(memlimit.WithLogger(slog.New(slog.DiscardHandler))); err != nil {
+		mo.Log.LogAttrs(ctx, slog.LevelDebug, "no memory limit set", slog.Any("error", err))
+	}
+	redis.SetLogger(redisLog{mo.Log})
+	l, err := o.listen(ctx, tlsConfig) // first: a port that is taken ends it
+	if err != nil {
+		return err
+	}
+	m, err := monitoring.New(mo)
+	if err != nil {
+		return errors.Join(&usageError{err, "pulsectl serve"}, l.Close())
+	}
+	return a.serveOn(ctx, l, m, mo.Log, o)
+}
+
+// newToken prints the secret to standard error, so that a redirection keeps
+// only what belongs into the file.
+func (a *app) newToken(spec string) error {
+	secret, line, err := server.NewToken(spec)
+	if err != nil {
+		return &usageError{err, "pulsectl serve"}
+	}
+	fmt.Fprintf(a.streams.err, "token, shown only here: %s\n", secret)
+	_, err = fmt.Fprintln(a.streams.out, line)
+	return err
+}
+
+// monitoring returns the stack's options, or an error about a setting.
+func (o *serveOptions) monitoring(a *app) (monitoring.Options, error) {
+	if err := o.level.UnmarshalText([]byte(o.LogLevel)); err != nil {
+		return monitoring.Options{}, fmt.Errorf("log level %q: want debug, info, warn or error", o.LogLevel)
+	}
+	for name, d := range map[string]time.Duration{
+		"redis-timeout": o.RedisTimeout, "github-timeout": o.GithubTimeout, "linear-timeout": o.LinearTimeout,
+		"openai-timeout": o.OpenaiTimeout, "trace-max-age": o.TraceMaxAge, "slow-threshold": o.SlowThreshold,
+	} {
+		if d <= 0 {
+			return monitoring.Options{}, fmt.Errorf("%s: want more than 0s", name)
+		}
+	}
+	for name, n := range map[string]int64{"trace-max-bytes": o.TraceMaxBytes, "cache-max-bytes": o.CacheMaxBytes} {
+		if n <= 0 {
+			return monitoring.Options{}, fmt.Errorf("%s: want more than 0 bytes", name)
+		}
+	}
+	if err := o.checkListen(); err != nil {
+		return monitoring.Options{}, err
+	}
+	access := monitoring.Access{Anonymous: o.Anonymous}
+	if o.AuthTokenFile != "" {
+		var err error
+		if access.Tokens, err = monitoring.LoadTokens(o.AuthTokenFile); err != nil {
+			return monitoring.Options{}, err
+		}
+	}
+	if len(access.Tokens) == 0 && !isLoopback(o.Listen) {
+		return monitoring.Options{}, fmt.Errorf("listen %s: without tokens only loopback is served; "+
+			"make one with --new-token NAME:ROLE and name its file with --auth-token-file", o.Listen)
+	}
+	service := "pulsectl"
+	if o.Demo {
+		service = "pulse-api"
+	}
+	return monitoring.Options{
+		Service: service, Version: version(), Commit: commit(), Environment: o.Environment, Debug: o.Debug,
+		TraceMaxBytes: o.TraceMaxBytes, TraceMaxAge: o.TraceMaxAge, SlowThreshold: o.SlowThreshold,
+		RedisURL: o.RedisURL, RedisTimeout: o.RedisTimeout, CacheMaxBytes: o.CacheMaxBytes,
+		BreakerTimeouts: map[string]time.Duration{"github_api": o.GithubTimeout, "linear_api": o.LinearTimeout, "openai_api": o.OpenaiTimeout},
+		Access:          access, Log: slog.New(monitoring.JSONHandler(a.streams.err, o.level)),
+		Config: o.config(), Sources: o.configSources(),
+	}, nil
+}
+
+func isLoopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// task is background work that ends when its context does.
+type task func(context.Context) error
+
+// assemble mounts everything on a mux, and returns it with what has to run
+// beside it. base is the URL that the server will have.
+func (o *serveOptions) assemble(m *monitoring.Monitor, log *slog.Logger, base string) (*http.ServeMux, []task, error) {
+	mux, tasks := http.NewServeMux(), []task{m.Run}
+	m.Mount(mux)
+	door, err := receiver.New(receiver.Options{Store: m.Traces, Log: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	m.Receive(mux, door)
+	if !o.Demo {
+		for _, name := range []string{"github_api", "linear_api", "openai_api"} {
+			if _, err := m.Breaker(name, breaker.Options{}); err != nil {
+				return nil, nil, err
+			}
+		}
+		return mux, tasks, nil
+	}
+	d, err := demo.New(m, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	d.Mount(mux)
+	return mux, append(tasks, func(ctx context.Context) error { return d.Run(ctx, base) }), nil
+}
+
+// serveOn serves until ctx is done or something fails, then lets the requests
+// in flight end.
+func (a *app) serveOn(ctx context.Context, l net.Listener, m *monitoring.Monitor, log *slog.Logger, o *serveOptions) error {
+	base := o.scheme() + l.Addr().String()
+	mux, tasks, err := o.assemble(m, log, base)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	srv := &http.Server{
+		Handler: m.Middleware(mux), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	tasks = append(tasks, func(context.Context) error {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	failed := make(chan error, len(tasks))
+	var wg sync.WaitGroup
+	for _, t := range tasks {
+		wg.Go(func() {
+			if err := t(run); err != nil {
+				failed <- err
+			}
+		})
+	}
+	log.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("address", base), slog.String("version", version()))
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	shutdown(ctx, srv)
+	stop()
+	wg.Wait()
+	log.LogAttrs(ctx, slog.LevelInfo, "stopped")
+	if err != nil {
+		return &serverError{err}
+	}
+	return nil
+}
+
+// shutdown lets the requests in flight end for ten seconds, and cuts off those
+// that have not by then.
+func shutdown(ctx context.Context, srv *http.Server) {
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(grace); err != nil {
+		srv.Close() // nothing is left to lose
+	}
+}
+
+// redisLog keeps the Redis client's own lines, which are no JSON, off standard
+// error.
+type redisLog struct{ log *slog.Logger }
+
+func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
+	l.log.LogAttrs(ctx, slog.LevelDebug, "redis client", slog.String("said", fmt.Sprintf(format, v...)))
+}
+
+func (o *serveOptions) scheme() string {
+	if o.TLSCert != "" {
+		return "https://"
+	}
+	return "http://"
+}
