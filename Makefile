@@ -1,0 +1,50 @@
+# make demo    build, run the demo and walk through it
+# make test    every test, set-up included
+# make check   format, vet, staticcheck, go.mod, fuzz targets
+# make bench   our figures beside the peers', into bench/
+# make build   bin/pulsectl
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS := -s -w -X main.buildVersion=$(VERSION) -X main.buildCommit=$(COMMIT)
+FUZZSECONDS ?= 3
+BENCHCOUNT ?= 6
+BENCHFLAGS ?=
+BENCHFILE  ?= results/$(shell date -u +%F).txt
+
+.PHONY: build demo test check fuzz bench clean
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pulsectl ./cmd/pulsectl
+
+demo: build
+	@scripts/demo bin/pulsectl
+
+test:
+	@scripts/setup
+	go test -race -timeout 8m ./...
+	@for dir in test/*/; do echo "cd $$dir && go test ./..."; (cd $$dir && go test -race ./...); done
+
+check:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go tool -modfile=tools/go.mod staticcheck ./...
+	go mod tidy -diff
+	cd bench && go vet ./... && go test ./cmd/...
+	@scripts/fuzz $(FUZZSECONDS)
+
+fuzz:
+	@scripts/fuzz $(FUZZSECONDS)
+
+bench:
+	@cd bench && mkdir -p results && go test -c -o ../bin/bench.test .
+	@cd bench && { echo "commit: $(VERSION)"; ../bin/bench.test -test.run '^$$' -test.bench . -test.benchtime 100ms \
+		-test.count $(BENCHCOUNT) -test.timeout 30m $(BENCHFLAGS); } | tee $(BENCHFILE)
+	@cd bench && go run ./cmd/ratios -readme README.md $(BENCHFILE) && go run ./cmd/ratios $(BENCHFILE)
+
+clean:
+	rm -rf bin

@@ -1,0 +1,94 @@
+package bench
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/pprof/profile"
+)
+
+// BenchmarkProfilesTop reads a generated CPU profile in a process of its own,
+// from start to end, as an operator does. max-rss-B is what the process held
+// at most.
+func BenchmarkProfilesTop(b *testing.B) {
+	pulsectl := filepath.Join(b.TempDir(), "pulsectl")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", pulsectl, "./cmd/pulsectl")
+	build.Dir = ".."
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	pprof, err := exec.Command("go", "tool", "-n", "pprof").Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	sizes := []int{20_000}
+	if *slow {
+		sizes = append(sizes, 800_000)
+	}
+	for _, n := range sizes {
+		file := filepath.Join(b.TempDir(), "cpu.pb.gz")
+		writeProfile(b, file, n)
+		b.Run(fmt.Sprintf("samples=%d/impl=pulsectl", n), process(pulsectl, "profiles", "top", "-n", "20", file))
+		b.Run(fmt.Sprintf("samples=%d/impl=pprof", n), process(strings.TrimSpace(string(pprof)), "-top", "-nodecount=20", file))
+	}
+}
+
+// process measures a command's own use, not that of the benchmark.
+func process(name string, args ...string) func(*testing.B) {
+	return func(b *testing.B) {
+		var cpu time.Duration
+		var rss int64
+		for b.Loop() {
+			cmd := exec.Command(name, args...)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				b.Fatalf("%v\n%s", err, out)
+			}
+			cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+			rss = max(rss, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss<<10) // Linux counts KiB
+		}
+		b.ReportMetric(float64(cpu)/float64(b.N), "cpu-ns/op")
+		b.ReportMetric(float64(rss), "max-rss-B")
+	}
+}
+
+// writeProfile writes a CPU profile of n different stacks, 10 to 50 frames deep.
+func writeProfile(tb testing.TB, file string, n int) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	p := &profile.Profile{
+		SampleType: []*profile.ValueType{{Type: "samples", Unit: "count"}, {Type: "cpu", Unit: "nanoseconds"}},
+		PeriodType: &profile.ValueType{Type: "cpu", Unit: "nanoseconds"}, Period: 1e7, DurationNanos: 3e9,
+	}
+	fn := func(name string) *profile.Function {
+		f := &profile.Function{ID: uint64(len(p.Function) + 1), Name: name, Filename: name + ".go"}
+		p.Function = append(p.Function, f)
+		return f
+	}
+	for i := range uint64(5000) {
+		name := fmt.Sprintf("github.com/acme/pulse/pkg%d.(*T).Method%d", i%26, i)
+		p.Location = append(p.Location, &profile.Location{ID: i + 1, Address: i * 16,
+			Line: []profile.Line{{Function: fn(name), Line: 10}, {Function: fn(name + "Outer"), Line: 20}}})
+	}
+	for range n {
+		stack := make([]*profile.Location, 10+rnd.IntN(40))
+		for i := range stack {
+			stack[i] = p.Location[min(rnd.IntN(len(p.Location)), rnd.IntN(len(p.Location)))]
+		}
+		hits := 1 + rnd.Int64N(3)
+		p.Sample = append(p.Sample, &profile.Sample{Location: stack, Value: []int64{hits, hits * 1e7}})
+	}
+	f := must(os.Create(file))
+	if err := p.Write(f); err != nil {
+		tb.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		tb.Fatal(err)
+	}
+}
