@@ -118,7 +118,7 @@ func (b *Breaker) wake(now time.Time) (Transition, bool) {
 	case b.state == api.StateOpen && !now.Before(b.retryAt):
 		return b.move(api.StateHalfOpen, now, "recovery timeout is over")
 	case b.state == api.StateHalfOpen && b.probe != nil && now.Sub(b.probe.begun) > b.opts.patience():
-		return b.end(Permit{b, b.generation, b.probe}, Timeout, "the probe never ended", now)
+		return b.end(Permit{b, b.generation, b.probe.begun, b.probe}, Timeout, "the probe never ended", now)
 	}
 	return Transition{}, false
 }

@@ -315,6 +315,15 @@ func TestSet(t *testing.T) {
 	}
 }
 
+func TestClosedCallsAllocateNothing(t *testing.T) {
+	b := newBreaker(t, breaker.Options{Timeout: -1})
+	ctx := context.Background()
+	f := func(context.Context) (int, error) { return 1, nil }
+	if n := testing.AllocsPerRun(1000, func() { breaker.Do(ctx, b, f) }); n != 0 {
+		t.Errorf("a call through a closed breaker allocates %g times", n)
+	}
+}
+
 func BenchmarkDo(b *testing.B) {
 	br, err := breaker.New("bench", breaker.Options{Timeout: -1})
 	if err != nil {

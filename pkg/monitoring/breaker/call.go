@@ -36,7 +36,7 @@ func (e *OpenError) Unwrap() error { return ErrOpen }
 //
 // f must heed its context: Do waits for it to return.
 func Do[T any](ctx context.Context, b *Breaker, f func(context.Context) (T, error)) (v T, err error) {
-	p, err := b.Allow()
+	p, err := b.enter(false)
 	if err != nil {
 		return v, err
 	}
@@ -119,7 +119,8 @@ func bare(address string) string {
 type Permit struct {
 	b          *Breaker
 	generation uint64
-	state      *permitState
+	begun      time.Time
+	state      *permitState // nil where its holder is known to end it once, and it is no probe
 }
 
 type permitState struct {
@@ -129,18 +130,23 @@ type permitState struct {
 
 // Allow asks for a permit to make one call, for callers that [Do] does not
 // suit. Its error is an [OpenError].
-func (b *Breaker) Allow() (Permit, error) {
+func (b *Breaker) Allow() (Permit, error) { return b.enter(true) }
+
+// enter gives a permit; a guarded one may be ended more than once by mistake.
+func (b *Breaker) enter(guarded bool) (Permit, error) {
 	now := time.Now()
 	b.mu.Lock()
 	t, moved := b.wake(now)
 	open := b.state == api.StateOpen || b.state == api.StateHalfOpen && b.probe != nil
-	p := Permit{b, b.generation, nil}
+	p := Permit{b, b.generation, now, nil}
 	state, retryAt := b.state, b.retryAt
 	if open {
 		b.n.rejected++
 	} else {
 		b.n.inFlight++
-		p.state = &permitState{begun: now}
+		if guarded || b.state == api.StateHalfOpen {
+			p.state = &permitState{begun: now}
+		}
 		if b.state == api.StateHalfOpen {
 			b.probe = p.state
 		}
@@ -175,13 +181,15 @@ func (p Permit) Done(o Outcome, why string) {
 
 // end takes a call's result. The caller holds the lock.
 func (b *Breaker) end(p Permit, o Outcome, why string, now time.Time) (Transition, bool) {
-	if p.state.done {
+	if p.state != nil && p.state.done {
 		return Transition{}, false
 	}
-	p.state.done = true
+	if p.state != nil {
+		p.state.done = true
+	}
 	b.n.inFlight--
 	stale := p.generation != b.generation
-	b.count(o, why, now, now.Sub(p.state.begun), stale)
+	b.count(o, why, now, now.Sub(p.begun), stale)
 	if stale {
 		return Transition{}, false
 	}
