@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs the scripts of testdata/script against two real servers:
 // $PULSECTL_SERVER, whose breaker openai_api is open, and $SECOND. Two more
 // answer as Python servers do: $PYTHON, and $UNREADABLE, whose profiles are 500
-// for ever. The command actions prints what would have changed the former.
+// for ever. $SHOP holds traces to compare. The command actions prints what would have changed the former.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "../../testdata/script",
@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			env.Defer(func() { first.Close(); second.Close() })
 			startPythons(env, t)
+			startShop(env, t)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -4,14 +4,21 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
 )
+
+// grain is what two times may differ by rounding alone: Zipkin's and Jaeger's
+// are whole microseconds, start and duration each, and a float of Unix seconds
+// is exact to a quarter of one.
+const grain = 2 * time.Microsecond
 
 // selfTimes sets each row's own time: its duration without the union of what
 // its children cover of it.
 func selfTimes(l *Layout) {
 	covered := make([]time.Duration, len(l.Rows)) // up to where, by the children seen so far
 	for i := range l.Rows {
-		l.Rows[i].Self = max(l.Rows[i].End-l.Rows[i].Start, 0)
+		l.Rows[i].Self = max(l.Rows[i].Length(), 0)
 		covered[i] = l.Rows[i].Start
 		if l.Rows[i].Span == nil {
 			l.Rows[i].Self = 0
@@ -31,42 +38,41 @@ func selfTimes(l *Layout) {
 	}
 }
 
-// critical walks back from the root's end: at every moment the child that
-// ended last is what its parent waited for, and what no such child covers is
-// the parent's own. A child that ends after its parent counts up to the
-// parent's end. Without a root it starts from the rows whose parent is missing.
-func critical(l *Layout) {
-	c := path{l: l, kids: make([][]int, len(l.Rows))}
-	var orphans []int
-	root := -1
+// Focus makes the critical path that of a row; see the package's comment. Of a
+// missing parent it is that of the spans below it, taken together; with -1 that
+// of all whose parent is missing.
+func (l *Layout) Focus(row int) {
 	for i := range l.Rows {
-		switch p := l.Rows[i].Parent; {
-		case p < 0 && l.Rows[i].Span != nil:
-			if root < 0 || l.Rows[i].length() > l.Rows[root].length() && l.Rows[root].Cycle {
-				root = i
-			}
-		case p >= 0 && l.Rows[p].Span == nil:
-			orphans = append(orphans, i)
-		case p >= 0:
-			c.kids[p] = append(c.kids[p], i)
-		}
+		l.Rows[i].Critical = nil
 	}
-	switch {
-	case root >= 0:
-		l.Path = max(l.Rows[root].length(), 0)
-		c.stack = append(c.stack, visit{root, l.Rows[root].Start, l.Rows[root].End})
-	case len(orphans) > 0:
-		l.Path = c.waited(-1, orphans, 0, l.Duration)
+	l.Root, l.Critical = row, nil
+	c := path{l: l}
+	if row >= 0 && l.Rows[row].Span != nil {
+		l.Path = max(l.Rows[row].Length(), 0)
+		c.stack = append(c.stack, visit{row, l.Rows[row].Start, l.Rows[row].End})
+	} else {
+		l.Path = c.waited(-1, l.orphans(row), 0, l.Duration)
 	}
 	for len(c.stack) > 0 {
 		v := c.stack[len(c.stack)-1]
 		c.stack = c.stack[:len(c.stack)-1]
-		c.waited(v.row, c.kids[v.row], v.from, v.to)
+		c.waited(v.row, c.awaited(v.row), v.from, v.to)
 	}
 	c.steps()
 }
 
-func (r *Row) length() time.Duration { return r.End - r.Start }
+// orphans returns the rows below a missing parent, or with -1 below any.
+func (l *Layout) orphans(row int) (kids []int) {
+	if row >= 0 {
+		return slices.Collect(l.Below(row))
+	}
+	for i := range l.Below(-1) {
+		if l.Rows[i].Span == nil {
+			kids = slices.AppendSeq(kids, l.Below(i))
+		}
+	}
+	return kids
+}
 
 // visit is a stretch of a row that lies on the path.
 type visit struct {
@@ -76,21 +82,43 @@ type visit struct {
 
 type path struct {
 	l     *Layout
-	kids  [][]int
 	stack []visit
+}
+
+// awaited returns the children that a row can have waited for.
+func (c *path) awaited(row int) (kids []int) {
+	for k := range c.l.Below(row) {
+		if !leftBehind(&c.l.Rows[row], &c.l.Rows[k]) {
+			kids = append(kids, k)
+		}
+	}
+	return kids
+}
+
+// leftBehind tells whether a parent ended without waiting for a child.
+func leftBehind(parent, child *Row) bool {
+	if parent.Running || child.End <= parent.End+grain {
+		return false
+	}
+	gaveUp := parent.Error || parent.Span.Status == api.StatusAborted
+	return async(parent, child) || parent.Service == child.Service && !gaveUp
+}
+
+// async tells whether a child takes up a message that its parent left.
+func async(parent, child *Row) bool {
+	return child.Span.Kind == "consumer" || parent.Span.Kind == "producer"
 }
 
 // waited divides the stretch of a row among it and its children, and returns
 // how much the children have.
 func (c *path) waited(row int, kids []int, from, to time.Duration) (theirs time.Duration) {
-	ends := slices.Clone(kids)
-	slices.SortStableFunc(ends, func(i, j int) int { return cmp.Compare(c.l.Rows[j].End, c.l.Rows[i].End) })
+	slices.SortStableFunc(kids, func(i, j int) int { return cmp.Compare(c.l.Rows[j].End, c.l.Rows[i].End) })
 	at := to
-	for _, k := range ends {
+	for _, k := range kids {
 		r := &c.l.Rows[k]
 		start, end := max(r.Start, from), r.End
-		if at == to {
-			end = min(end, to)
+		if at == to || end <= at+grain {
+			end = min(end, at)
 		}
 		if end > at || start >= end {
 			continue
@@ -115,12 +143,8 @@ func (c *path) steps() {
 	for i := range c.l.Rows {
 		r := &c.l.Rows[i]
 		slices.Reverse(r.Critical)
-		own := time.Duration(0)
-		for _, w := range r.Critical {
-			own += w.To - w.From
-		}
-		if own > 0 {
-			c.l.Critical = append(c.l.Critical, Step{Row: i, Own: own, Share: float64(own) / float64(max(c.l.Path, 1))})
+		if own := r.OnPath(); own > 0 {
+			c.l.Critical = append(c.l.Critical, Step{Row: i, Spans: 1, Own: own, Share: float64(own) / float64(max(c.l.Path, 1))})
 		}
 	}
 	slices.SortStableFunc(c.l.Critical, func(a, b Step) int { return cmp.Compare(b.Own, a.Own) })

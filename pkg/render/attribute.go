@@ -3,11 +3,18 @@ package render
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
 
 	"github.com/pulsectl/pulsectl/internal/waterfall"
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
+
+const detailRows = 12 // attributes below a failed span
 
 // telling are the attributes that say most of a span, the first first.
 var telling = []string{
@@ -41,50 +48,144 @@ func firstTag(tags map[string]any) string {
 	return first
 }
 
-// detail is a line below a failed span.
-type detail struct{ key, text string }
+// detail is something told below a span's row, or in full by --span.
+type detail struct {
+	key, text string
+	bad       bool
+}
 
-// detailsOf says why a span failed and what it was about.
+// detailsOf says why a span failed, and what it was about.
 func detailsOf(sp *api.Span) []detail {
-	message := waterfall.Message(sp)
-	if message == "" {
-		message = string(sp.Status)
+	all := failureOf(sp)
+	keys := tagKeys(sp.Tags)
+	more := len(keys) - detailRows
+	for _, key := range keys[:min(len(keys), detailRows)] {
+		all = append(all, detail{key: key, text: tagText(sp.Tags[key])})
 	}
-	all := []detail{{"error", message}}
-	var keys []string
-	for key := range sp.Tags {
+	if more > 0 {
+		all = append(all, detail{key: "…", text: fmt.Sprintf("%s more  --span %s shows all", count(int64(more)), sp.SpanID)})
+	}
+	return all
+}
+
+// failureOf says why a span failed, nothing of one that did not.
+func failureOf(sp *api.Span) []detail {
+	if !sp.Status.Failed() {
+		return nil
+	}
+	return []detail{{"error", cmp.Or(waterfall.Message(sp), string(sp.Status)), true}}
+}
+
+// tagKeys returns the tags to show, the telling ones first.
+func tagKeys(tags map[string]any) []string {
+	keys := make([]string, 0, len(tags))
+	for key := range tags {
 		if !slices.Contains(silent, key) {
 			keys = append(keys, key)
 		}
 	}
 	slices.SortFunc(keys, compareTags)
-	more := len(keys) - detailRows
-	for _, key := range keys[:min(len(keys), detailRows)] {
-		all = append(all, detail{key, tagText(sp.Tags[key])})
-	}
-	if more > 0 {
-		all = append(all, detail{"…", fmt.Sprintf("%s more  -o json shows all", count(int64(more)))})
+	return keys
+}
+
+// attributesOf are all attributes of a span.
+func attributesOf(sp *api.Span) (all []detail) {
+	keys := slices.Sorted(maps.Keys(sp.Tags))
+	slices.SortStableFunc(keys, compareTags)
+	for _, key := range keys {
+		all = append(all, detail{key: key, text: tagText(sp.Tags[key])})
 	}
 	return all
 }
 
-// details writes the details of a failed span below its row.
-func (f *fall) details(sp *api.Span, below string) {
-	all, w := detailsOf(sp), 0
+// eventsOf are all events of a span with their fields, in the order of their
+// times, which are told since the trace's start.
+func eventsOf(sp *api.Span, start int64) (all []detail) {
+	for _, l := range slices.SortedStableFunc(slices.Values(sp.Logs), func(a, b api.SpanLog) int { return a.Timestamp.Compare(b.Timestamp.Time) }) {
+		at := "event"
+		if !l.Timestamp.IsZero() {
+			at = since(l.Timestamp.UnixNano() - start)
+		}
+		failed := strings.EqualFold(l.Level, "error")
+		text := l.Message
+		if l.Level != "" && l.Level != "info" {
+			text = l.Level + "  " + text
+		}
+		all = append(all, detail{at, text, failed})
+		for _, key := range slices.Sorted(maps.Keys(l.Fields)) {
+			all = append(all, detail{key: "  " + key, text: tagText(l.Fields[key])})
+		}
+	}
+	return all
+}
+
+// linksOf are the spans of other traces that a span points to.
+func linksOf(sp *api.Span) (all []detail) {
+	for _, l := range sp.Links {
+		all = append(all, detail{key: "link", text: "trace " + l.TraceID + "  span " + l.SpanID})
+		for _, key := range slices.Sorted(maps.Keys(l.Tags)) {
+			all = append(all, detail{key: "  " + key, text: tagText(l.Tags[key])})
+		}
+	}
+	return all
+}
+
+// since writes an instant as the time from the trace's start.
+func since(ns int64) string {
+	if ns < 0 {
+		return duration(time.Duration(ns))
+	}
+	return "+" + duration(time.Duration(ns))
+}
+
+// details writes below a span's row why it failed and what it was about; where
+// all is to be shown, everything that it tells.
+func (f *fall) details(r *waterfall.Row, below string) {
+	if f.v.Options.Full {
+		all := slices.Concat(failureOf(r.Span), attributesOf(r.Span), eventsOf(r.Span, f.l.Start), linksOf(r.Span))
+		f.tell(all, f.faint.Render(below)+"  ", true)
+		return
+	}
+	f.tell(detailsOf(r.Span), f.faint.Render(below)+"  ", false)
+}
+
+// tell writes details in two columns behind a lead: whole over as many lines as
+// they need, or each cut to its line.
+func (s *screen) tell(all []detail, lead string, whole bool) {
+	w := 0
 	for _, d := range all {
 		w = min(max(w, cells(clean(d.key))), 30)
 	}
-	for i, d := range all {
-		text := clean(d.text)
-		if room := f.Width - cells(below) - 2 - w - gutter; !f.Wide && cells(text) > room {
-			text = fit(text, room)
+	room := max(s.Width-cells(lead)-w-gutter, nameLeast)
+	for _, d := range all {
+		style := s.muted
+		if d.bad {
+			style = s.bad
 		}
-		style := f.muted
-		if i == 0 {
-			style = f.bad
+		var lines []string
+		switch {
+		case whole && !s.Wide:
+			lines = paragraph(d.text, room)
+		case s.Wide:
+			lines = []string{clean(d.text)}
+		default:
+			lines = []string{strings.TrimRight(fit(clean(d.text), room), " ")}
 		}
-		f.line(f.faint.Render(below), "  ", style.Render(fit(clean(d.key), w)+blanks(gutter)+text))
+		key := fit(clean(d.key), w)
+		for _, line := range lines {
+			s.line(lead, style.Render(strings.TrimRight(key+blanks(gutter)+line, " ")))
+			key = blanks(w)
+		}
 	}
+}
+
+// paragraph cleans a text and breaks it to w cells, where it has line ends and
+// between words. It is never empty.
+func paragraph(text string, w int) (lines []string) {
+	for part := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
+		lines = append(lines, strings.Split(ansi.Wrap(clean(part), w, " "), "\n")...)
+	}
+	return lines
 }
 
 func tagText(v any) string {

@@ -86,20 +86,16 @@ func profilesLeftOut(shown, total int64, rs []api.Result[ProfileRows]) []string 
 
 // uniquePrefix is how many characters tell ids apart, 8 at least.
 func uniquePrefix(ids []string) int {
-	for n := 8; ; n++ {
-		seen, longer, clash := map[string]string{}, false, false
-		for _, id := range ids {
-			longer = longer || len(id) > n
-			head := id[:min(n, len(id))]
-			if other, ok := seen[head]; ok && other != id {
-				clash = true
-			}
-			seen[head] = id
+	sorted := slices.Compact(slices.Sorted(slices.Values(ids)))
+	n := 8
+	for i := 1; i < len(sorted); i++ { // the longest beginning that two share is one of neighbours
+		a, b, same := sorted[i-1], sorted[i], 0
+		for same < len(a) && a[same] == b[same] { // a is not b, and not longer where b begins with it
+			same++
 		}
-		if !clash || !longer {
-			return n
-		}
+		n = max(n, same+1)
 	}
+	return n
 }
 
 // shortID cuts an id of this project's servers to n characters, which suffice

@@ -9,9 +9,12 @@ import (
 
 // axis writes the scale of a timeline: a label at each quarter, or half where
 // it is narrow, the last one flush right.
-func axis(total time.Duration, w int) string {
+func axis(from, to time.Duration, w int) string {
 	steps := 4
-	if w < 48 {
+	switch {
+	case w < 20:
+		steps = 1
+	case w < 48:
 		steps = 2
 	}
 	line := []rune(blanks(w))
@@ -22,9 +25,9 @@ func axis(total time.Duration, w int) string {
 			}
 		}
 	}
-	put(0, "0")
+	put(0, duration(from))
 	for i := 1; i <= steps; i++ {
-		text := duration(total * time.Duration(i) / time.Duration(steps))
+		text := duration(from + time.Duration(float64(to-from)*float64(i)/float64(steps)))
 		at := w*i/steps - cells(text)/2
 		if i == steps {
 			at = w - cells(text)
@@ -48,25 +51,35 @@ var halves = [3][3]rune{
 	working: {'▌', '▌', '█'},
 }
 
-// timeline draws one row over w cells: a block where the trace waited for it, a
-// line elsewhere. Blocks never overlap in time, so they read as one staircase.
-func timeline(r *waterfall.Row, total time.Duration, w int) string {
+// timeline draws the spans of one line over w cells: a block where the trace
+// waited for them, a line elsewhere, an ellipsis at the end of one that still
+// runs. Blocks never overlap in time, so they read as one staircase.
+func timeline(l *waterfall.Layout, rows []int, from, to time.Duration, w int) string {
 	half := make([]int, w*2)
-	fill := func(from, to time.Duration, what int) {
-		scale := float64(len(half)) / float64(max(total, 1))
-		a := min(int(float64(from)*scale), len(half)-1)
-		b := max(int(float64(to)*scale+0.5), a+1) // a span always shows
-		for i := max(a, 0); i < min(b, len(half)); i++ {
+	scale := float64(len(half)) / float64(max(to-from, 1))
+	fill := func(a, b time.Duration, what int) {
+		i := min(max(int(float64(a-from)*scale), 0), len(half)-1)
+		j := max(int(float64(b-from)*scale+0.5), i+1) // a span always shows
+		for ; i < min(j, len(half)); i++ {
 			half[i] = max(half[i], what)
 		}
 	}
-	fill(r.Start, r.End, waiting)
-	for _, c := range r.Critical {
-		fill(c.From, c.To, working)
+	running := false
+	for _, row := range rows {
+		r := &l.Rows[row]
+		fill(r.Start, r.End, waiting)
+		for _, c := range r.Critical {
+			fill(c.From, c.To, working)
+		}
+		running = running || r.Running
 	}
-	var b strings.Builder
-	for i := 0; i < len(half); i += 2 {
-		b.WriteRune(halves[half[i]][half[i+1]])
+	line := make([]rune, w)
+	for i := range line {
+		line[i] = halves[half[2*i]][half[2*i+1]]
 	}
-	return strings.TrimRight(b.String(), " ")
+	text := strings.TrimRight(string(line), " ")
+	if running && text != "" {
+		text = string([]rune(text)[:len([]rune(text))-1]) + "…"
+	}
+	return text
 }

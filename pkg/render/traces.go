@@ -107,9 +107,13 @@ func (s *screen) kept(rs []api.Result[api.TraceList], shown int, total int64) {
 	}
 	lost := map[string]int64{}
 	for _, r := range rs {
+		if r.Value.Truncated {
+			notes = append(notes, "The server left spans out to bound its answer; traces show has all of one trace.")
+		}
 		if r.Value.Retention == nil {
 			continue
 		}
+		notes = append(notes, s.keeps(r.Value.Retention, instance(r.Instance), len(rs) > 1))
 		for why, n := range r.Value.Retention.Dropped {
 			if why != "duplicate" { // sent again, and kept once
 				lost[why] += int64(n)
@@ -129,4 +133,16 @@ func (s *screen) kept(rs []api.Result[api.TraceList], shown int, total int64) {
 		s.line()
 		s.quiet(strings.Join(notes, "\n"))
 	}
+}
+
+// keeps says what a store holds, and how far back.
+func (s *screen) keeps(r *api.Retention, where string, fleet bool) string {
+	text := fmt.Sprintf("Kept: %s, %s, %s", plural(int(r.Traces), "trace"), plural(int(r.Spans), "span"), size(int64(r.Bytes)))
+	if fleet {
+		text = where + " keeps " + strings.TrimPrefix(text, "Kept: ")
+	}
+	if !r.Oldest.IsZero() {
+		text += ", the oldest begun " + age(s.Now.Sub(r.Oldest.Time)) + " ago"
+	}
+	return text
 }

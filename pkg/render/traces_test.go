@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pulsectl/pulsectl/internal/waterfall"
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/render"
 )
@@ -56,8 +57,23 @@ func sampleTrace() api.Trace {
 	}
 }
 
+// shown lays a trace out as of noon.
+func shown(t testing.TB, tr api.Trace, o waterfall.Options) waterfall.Shown {
+	t.Helper()
+	v, err := waterfall.Show(tr, noon, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func oneShown(t testing.TB, tr api.Trace, o waterfall.Options) []api.Result[waterfall.Shown] {
+	t.Helper()
+	return []api.Result[waterfall.Shown]{{Instance: "http://127.0.0.1:8000", Value: shown(t, tr, o)}}
+}
+
 func TestTrace(t *testing.T) {
-	one := []api.Result[api.Trace]{{Instance: "http://127.0.0.1:8000", Value: sampleTrace()}}
+	one := oneShown(t, sampleTrace(), waterfall.Options{})
 	golden(t, "trace", func(w *bytes.Buffer, o render.Options) error { return render.Trace(w, one, o) })
 }
 
@@ -76,16 +92,16 @@ func brokenTrace() api.Trace {
 }
 
 func TestBrokenTrace(t *testing.T) {
-	fleet := []api.Result[api.Trace]{
-		{Instance: "http://10.0.0.1:8000", Value: brokenTrace()},
+	fleet := []api.Result[waterfall.Shown]{
+		{Instance: "http://10.0.0.1:8000", Value: shown(t, brokenTrace(), waterfall.Options{})},
 		{Instance: "http://10.0.0.2:8000", Error: &api.Error{Detail: "connection refused"}},
-		{Instance: "http://10.0.0.3:8000", Value: api.Trace{TraceID: "aaaa"}},
+		{Instance: "http://10.0.0.3:8000", Value: shown(t, api.Trace{TraceID: "aaaa"}, waterfall.Options{})},
 	}
 	golden(t, "trace-broken", func(w *bytes.Buffer, o render.Options) error { return render.Trace(w, fleet, o) })
 }
 
 // deepTrace is a chain of 10,000 spans.
-func deepTrace() []api.Result[api.Trace] {
+func deepTrace() api.Trace {
 	deep := api.Trace{TraceID: "deep", SpanCount: api.CountOf(10_000)}
 	for i := range 10_000 {
 		parent := ""
@@ -94,11 +110,11 @@ func deepTrace() []api.Result[api.Trace] {
 		}
 		deep.Spans = append(deep.Spans, sampleSpan(fmt.Sprint(i), parent, fmt.Sprint("service ", i%40), "operation", float64(i), float64(20_000-2*i)))
 	}
-	return []api.Result[api.Trace]{{Value: deep}}
+	return deep
 }
 
 func TestDeepTrace(t *testing.T) {
-	rs := deepTrace()
+	rs := oneShown(t, deepTrace(), waterfall.Options{})
 	golden(t, "trace-deep", func(w *bytes.Buffer, o render.Options) error {
 		o.Limit = 60
 		return render.Trace(w, rs, o)
@@ -106,9 +122,10 @@ func TestDeepTrace(t *testing.T) {
 }
 
 func BenchmarkTrace10k(b *testing.B) {
-	rs := deepTrace()
+	deep := deepTrace()
 	b.ReportAllocs()
 	for b.Loop() {
+		rs := oneShown(b, deep, waterfall.Options{})
 		if err := render.Trace(io.Discard, rs, render.Options{Limit: -1, Color: render.TrueColor}); err != nil {
 			b.Fatal(err)
 		}
@@ -117,7 +134,7 @@ func BenchmarkTrace10k(b *testing.B) {
 
 func sampleTraces() api.TraceList {
 	list := api.TraceList{TotalActive: 1, Total: api.CountOf(280), Retention: &api.Retention{
-		Traces: 280, Spans: 4120, Bytes: 1 << 20, Dropped: map[string]api.Count{"evicted": 1204, "span_limit": 3, "duplicate": 9},
+		Traces: 280, Spans: 4120, Bytes: 1 << 20, Oldest: *unix(3*time.Hour + 4*time.Minute), Dropped: map[string]api.Count{"evicted": 1204, "span_limit": 3, "duplicate": 9},
 	}}
 	first := sampleTrace()
 	second := sampleTrace()

@@ -1,10 +1,12 @@
 package render
 
 import (
-	"fmt"
+	"cmp"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
@@ -15,34 +17,41 @@ import (
 
 const (
 	waterfallRows = 200 // rows of a waterfall unless told otherwise
-	pathRows      = 4   // rows of the critical path
-	pathBar       = 20  // cells of its bars
-	timeWidth     = 7   // of the TIME column
+	timeWidth     = 7   // of the TIME column, and of SELF
 	inlineFrom    = 120 // columns from which a span shows its first attribute
-	detailRows    = 12  // attributes below a failed span
+	selfFrom      = 160 // columns from which its own time has a column
 	nameLeast     = 20  // cells of a name, however deep it stands
+	barLeast      = 12  // cells of a timeline that the ids leave
+	idMost        = 36  // characters of an id: a UUID
+	letters       = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 )
 
 // Trace draws the waterfall of a trace, a screen an instance.
-func Trace(w io.Writer, rs []api.Result[api.Trace], o Options) error {
-	return screens(w, rs, o, func(s *screen, where string, t api.Trace) error { return s.trace(&t, where) })
+func Trace(w io.Writer, rs []api.Result[waterfall.Shown], o Options) error {
+	return screens(w, rs, o, func(s *screen, where string, v waterfall.Shown) error { return s.trace(v, where) })
 }
 
-func (s *screen) trace(t *api.Trace, where string) error {
-	f := fall{screen: s, t: t, l: waterfall.New(t, s.Now), service: map[string]int{}}
+func (s *screen) trace(v waterfall.Shown, where string) error {
+	f := fall{screen: s, v: v, l: v.Layout, service: map[string]int{}}
 	for i, name := range f.l.Services {
 		f.service[name] = i
 	}
 	if !s.NoHeaders {
 		f.head(where)
 	}
+	if f.v.Span >= 0 {
+		f.spanInFull(f.v.Span)
+		s.line()
+	}
 	if len(f.l.Rows) == 0 {
 		s.line(s.muted.Render("No span of this trace is kept."))
 		return nil
 	}
 	f.measure()
-	if !s.NoHeaders {
-		s.line(s.muted.Render(fit("SPAN", f.treeW) + right("TIME", timeWidth) + "   " + axis(f.l.Duration, f.barW)))
+	if f.rows > 0 && !s.NoHeaders {
+		f.legend(f.l.Services, "█ critical path  ─ waiting or parallel")
+		s.line()
+		f.header()
 	}
 	for i := range f.rows {
 		f.row(i)
@@ -54,44 +63,59 @@ func (s *screen) trace(t *api.Trace, where string) error {
 // fall is the drawing of one waterfall.
 type fall struct {
 	*screen
-	t       *api.Trace
+	v       waterfall.Shown
 	l       *waterfall.Layout
 	service map[string]int // its place in the legend
-	rows    int            // drawn
+	labels  []label        // of the lines drawn
+	rows    int            // lines drawn
 	treeW   int            // cells of the tree
 	barW    int            // cells of the timeline
 	levels  int            // of the tree that fit
+	self    bool           // own times have a column
+	ids     int            // characters that tell span ids apart; 0 without their column
 }
 
-// head writes what the trace is: its id and verdict, facts, the legend.
+// head writes what the trace is: its id and verdict, and facts.
 func (f *fall) head(where string) {
-	f.heading("Trace "+clean(f.t.TraceID), f.verdict())
-	facts := []string{clean(f.t.Root), duration(f.l.Duration), plural(max(len(f.t.Spans), int(f.t.SpanCount.Value())), "span"), plural(len(f.l.Services), "service")}
-	if !f.t.StartTime.IsZero() {
-		facts = append(facts, f.time(f.t.StartTime.Time))
+	t := &f.v.Trace
+	f.heading("Trace "+clean(t.TraceID), f.verdict())
+	facts := []string{clean(t.Root), duration(f.l.Duration), plural(max(len(t.Spans), int(t.SpanCount.Value())), "span"), plural(len(f.l.Services), "service")}
+	if !t.StartTime.IsZero() {
+		facts = append(facts, f.time(t.StartTime.Time))
 	}
 	if where != "" {
 		facts = append(facts, where)
 	}
-	if f.t.RequestID != "" {
-		facts = append(facts, "request "+clean(f.t.RequestID))
+	if t.RequestID != "" {
+		facts = append(facts, "request "+clean(t.RequestID))
 	}
-	for _, id := range f.t.ProfileIDs {
+	facts = append(facts, clean(f.v.Chosen))
+	for _, id := range t.ProfileIDs {
 		facts = append(facts, "profile "+clean(id))
 	}
 	f.quiet(wrap(f.Width, slices.DeleteFunc(facts, func(s string) bool { return s == "" })...))
-	names := make([]string, len(f.l.Services))
-	for i, name := range f.l.Services {
-		names[i] = f.colour(i).Render(f.letter(i) + " " + clean(name))
+	if f.v.Span >= 0 || len(f.l.Rows) == 0 {
+		f.line() // else the legend follows
 	}
-	legend, meaning := wrap(f.Width, names...), f.muted.Render("█ critical path  ─ waiting or parallel")
+}
+
+// legend names the services, and says what the bars mean.
+func (s *screen) legend(services []string, meaning string) {
+	var names []string
+	for i, name := range services[:min(len(services), len(letters))] {
+		names = append(names, s.colour(i).Render(s.letter(i)+" "+cmp.Or(clean(name), "–")))
+	}
+	if more := len(services) - len(names); more > 0 {
+		names = append(names, s.muted.Render("… "+count(int64(more))+" more"))
+	}
+	legend := wrap(s.Width, names...)
+	meaning = s.muted.Render(meaning)
 	if strings.Contains(legend, "\n") {
 		legend += "\n" + meaning
 	} else {
-		legend = ends(legend, meaning, f.Width)
+		legend = ends(legend, meaning, s.Width)
 	}
-	f.line(legend)
-	f.line()
+	s.line(legend)
 }
 
 // quiet writes muted lines, cut at the width between words.
@@ -103,12 +127,12 @@ func (s *screen) quiet(text string) {
 
 // verdict says how the trace went.
 func (f *fall) verdict() string {
-	switch n := max(f.l.Errors, int(f.t.ErrorCount.Value())); {
+	switch n := max(f.l.Errors, int(f.v.Trace.ErrorCount.Value())); {
 	case n > 0:
 		return f.mark(broken, plural(n, "error"))
-	case f.t.Status == api.StatusActive:
+	case f.v.Trace.Status == api.StatusActive:
 		return f.mark(between, "active")
-	case f.t.Status == api.StatusAborted:
+	case f.v.Trace.Status == api.StatusAborted:
 		return f.mark(between, "aborted")
 	default:
 		return f.mark(fine, "ok")
@@ -128,11 +152,11 @@ func (s *screen) colour(i int) lipgloss.Style {
 }
 
 // letter is a service's mark: a dot in its colour; without colour, a letter.
-func (f *fall) letter(i int) string {
-	if f.Color != NoColor {
+func (s *screen) letter(i int) string {
+	if s.Color != NoColor {
 		return "●"
 	}
-	return string(rune('a' + i%26))
+	return letters[i%len(letters):][:1]
 }
 
 // measure divides the width: the tree gets what it needs, up to 45 %, the
@@ -142,149 +166,162 @@ func (f *fall) measure() {
 	if limit == 0 {
 		limit = waterfallRows
 	}
-	f.rows = len(f.l.Rows)
+	f.rows = len(f.v.View.Lines)
 	if limit > 0 {
 		f.rows = min(f.rows, limit)
 	}
+	f.self = f.Wide || f.v.Options.Full || f.Width >= selfFrom
 	most := f.Width * 45 / 100
 	f.levels = max((most-nameLeast)/2, 1)
 	if f.Wide {
 		f.levels = 100 // deeper ones would be wider than anything can show
 	}
+	f.labels = make([]label, f.rows)
 	for i := range f.rows {
-		f.treeW = max(f.treeW, 2*min(f.l.Rows[i].Depth, f.levels+1)+2+cells(f.label(i))+2)
+		f.labels[i] = f.label(i)
+		f.treeW = max(f.treeW, 2*min(f.v.View.Lines[i].Depth, f.levels+1)+2+f.labels[i].cells()+2)
 	}
 	if !f.Wide {
 		f.treeW = min(f.treeW, most)
 	}
-	f.barW = max(f.Width-f.treeW-timeWidth-3, 8)
+	f.barW = f.Width - f.treeW - timeWidth - 3
+	if f.self {
+		f.barW -= gutter + timeWidth
+	}
+	if f.Wide || f.v.Options.Full || f.filtered() {
+		f.addIDs()
+	}
+	f.barW = max(f.barW, 8)
 }
 
-// row draws one row, and the details of a failed span below it.
+// addIDs gives the spans' ids a column, as short as --span takes them here, if
+// a timeline is left beside it.
+func (f *fall) addIDs() {
+	n := f.idWidth()
+	if n <= idMost && f.barW-gutter-n >= barLeast || f.Wide {
+		f.ids = n
+		f.barW -= gutter + n
+	}
+}
+
+func (f *fall) filtered() bool {
+	return f.v.Options.Filter.Errors || f.v.Options.Filter.Match != nil
+}
+
+// idWidth is how many characters of a span's id --span needs here.
+func (f *fall) idWidth() int {
+	ids := make([]string, 0, len(f.l.Rows))
+	for i := range f.l.Rows {
+		if s := f.l.Rows[i].Span; s != nil {
+			ids = append(ids, s.SpanID)
+		}
+	}
+	return uniquePrefix(ids)
+}
+
+func (f *fall) header() {
+	text := fit("SPAN", f.treeW) + right("TIME", timeWidth)
+	if f.self {
+		text += right("SELF", gutter+timeWidth)
+	}
+	if f.ids > 0 {
+		text += blanks(gutter) + fit("ID", f.ids)
+	}
+	f.line(f.muted.Render(text + "   " + axis(f.v.View.From, f.v.View.To, f.barW)))
+}
+
+// row draws one line, and the details of a failed span below it.
 func (f *fall) row(i int) {
-	r := &f.l.Rows[i]
+	line := &f.v.View.Lines[i]
+	r := &f.l.Rows[line.Rows[0]]
 	lead, below := f.guides(i)
 	mark, bar := "?", f.muted
-	took := duration(r.End - r.Start)
 	if r.Span != nil {
 		place := f.service[r.Service]
-		mark, bar = f.colour(place).Render(f.letter(place)), f.colour(place)
+		bar = f.colour(place)
+		mark = bar.Render(f.letter(place))
 	}
 	if r.Error {
 		mark, bar = f.bad.Render("✗"), f.bad
 	}
+	total, self := f.times(line)
+	took := duration(total)
 	if r.Running {
 		took = f.warn.Render("◐" + took)
 	}
-	name := fit(f.label(i), f.treeW-cells(lead)-2)
-	f.line(f.faint.Render(lead), mark, " ", name, right(took, timeWidth), "   ", bar.Render(timeline(r, f.l.Duration, f.barW)))
-	if r.Error {
-		f.details(r.Span, below)
+	room := f.treeW - cells(lead) - 2
+	if cells(took) >= timeWidth {
+		room, took = room-1, " "+took
+	}
+	parts := []string{f.faint.Render(lead), mark, " ", f.labels[i].fit(room), right(took, timeWidth)}
+	if f.self {
+		parts = append(parts, f.muted.Render(right(duration(self), gutter+timeWidth)))
+	}
+	if f.ids > 0 {
+		parts = append(parts, blanks(gutter), f.muted.Render(f.spanID(r)))
+	}
+	f.line(append(parts, "   ", bar.Render(timeline(f.l, line.Rows, f.v.View.From, f.v.View.To, f.barW)))...)
+	if r.Span != nil && (r.Error || f.v.Options.Full) && line.Rows[0] != f.v.Span {
+		f.details(r, below)
 	}
 }
 
-// guides returns what leads to a row in the tree, and what stands before the
-// lines below it. Of a deep tree the innermost levels are drawn.
+// times sums up what the spans of a line took, and what of it is their own.
+func (f *fall) times(line *waterfall.Line) (total, self time.Duration) {
+	for _, i := range line.Rows {
+		total += f.l.Rows[i].Length()
+		self += f.l.Rows[i].Self
+	}
+	return total, self
+}
+
+func (f *fall) spanID(r *waterfall.Row) string {
+	if r.Span == nil {
+		return blanks(f.ids)
+	}
+	return fit(clean(r.Span.SpanID[:min(f.ids, len(r.Span.SpanID))]), f.ids)
+}
+
+// guides returns what leads to a line in the tree, and what stands before the
+// lines below it.
 func (f *fall) guides(i int) (lead, below string) {
-	r := &f.l.Rows[i]
-	open := f.l.Guides(i, f.levels)
+	line := &f.v.View.Lines[i]
+	return guides(f.v.View.Guides(i, f.levels), line.Depth, line.Kids > 0)
+}
+
+// guides draws what leads to a line of a tree. open tells for it and those above
+// it, the innermost, whether a sibling follows; where the tree is deeper, the
+// depth is written before them.
+func guides(open []bool, depth int, kids bool) (lead, below string) {
 	var b strings.Builder
-	if r.Depth > len(open) {
-		b.WriteString("… ")
+	if depth > len(open) {
+		b.WriteString("  ")
 	}
 	for n, goesOn := range open {
 		if n == len(open)-1 {
 			below = b.String()
 			b.WriteString(map[bool]string{true: "├─", false: "╰─"}[goesOn])
+			below += map[bool]string{true: "│ ", false: "  "}[goesOn]
 		} else {
 			b.WriteString(map[bool]string{true: "│ ", false: "  "}[goesOn])
 		}
-		if n == len(open)-1 {
-			below += map[bool]string{true: "│ ", false: "  "}[goesOn]
-		}
 	}
-	if r.Kids > 0 {
+	if kids {
 		below += "│ "
+	}
+	if depth > len(open) {
+		return deep(b.String(), depth), below
 	}
 	return b.String(), below
 }
 
-// label is what stands in the tree for a row: its name, what is wrong with it,
-// and on a wide screen its first attribute.
-func (f *fall) label(i int) string {
-	r := &f.l.Rows[i]
-	if r.Span == nil {
-		return f.muted.Render("missing parent " + clean(r.Missing))
+// deep writes the depth over the outermost guides of a line.
+func deep(lead string, depth int) string {
+	guides, note := []rune(lead), []rune("…"+strconv.Itoa(depth)+" ")
+	if len(note) <= len(guides)-2 {
+		copy(guides, note)
+	} else {
+		guides[0] = '…'
 	}
-	name := clean(r.Span.OperationName)
-	switch {
-	case r.Error:
-		name = f.bad.Render(name)
-	case i == 0:
-		name = f.title.Render(name)
-	}
-	for _, w := range []struct {
-		on   bool
-		text string
-	}{{r.Skewed, "clock skewed"}, {r.Duplicate, "id not unique"}, {r.Cycle, "its own ancestor"}} {
-		if w.on {
-			name += "  " + f.warn.Render(w.text)
-		}
-	}
-	if f.Width < inlineFrom && !f.Wide || r.Error {
-		return name
-	}
-	if key := firstTag(r.Span.Tags); key != "" {
-		name += "  " + f.muted.Render(clean(key)+"="+clip(tagText(r.Span.Tags[key]), 40))
-	}
-	return name
-}
-
-// notes says what the waterfall does not show.
-func (f *fall) notes() {
-	if f.rows < len(f.l.Rows) {
-		f.leftOut(f.rows, len(f.l.Rows), "spans")
-	}
-	var notes []string
-	if f.t.Truncated {
-		notes = append(notes, fmt.Sprintf("The server sent %s of the %s spans.", count(int64(len(f.t.Spans))), count(f.t.SpanCount.Value())))
-	}
-	if f.l.Orphans > 0 {
-		notes = append(notes, plural(f.l.Orphans, "span")+" without a parent here: it was not sent, is not kept, or still runs elsewhere.")
-	}
-	if f.l.Skewed > 0 {
-		notes = append(notes, plural(f.l.Skewed, "span")+" cannot have run when told; times are shown as sent.")
-	}
-	if len(notes) > 0 {
-		f.line()
-		f.quiet(strings.Join(notes, "\n"))
-	}
-}
-
-// path says where the time went: the own time on the critical path, by span.
-func (f *fall) path() error {
-	if len(f.l.Critical) == 0 {
-		return nil
-	}
-	f.line()
-	if !f.NoHeaders {
-		f.line(f.title.Render("Critical path"), f.muted.Render("  own time, largest first"))
-	}
-	n := pathRows
-	if f.Wide {
-		n = len(f.l.Critical)
-	}
-	var rows [][]string
-	for _, step := range f.l.Critical[:min(n, len(f.l.Critical))] {
-		r := &f.l.Rows[step.Row]
-		style, name := f.colour(f.service[r.Service]), clean(r.Span.OperationName)
-		if r.Error {
-			style, name = f.bad, f.bad.Render(name)
-		}
-		rows = append(rows, []string{
-			duration(step.Own), share(step.Share), style.Render(fit(bar(float64(step.Own), float64(f.l.Critical[0].Own), pathBar), pathBar)),
-			name, f.muted.Render(clean(r.Service)),
-		})
-	}
-	return f.table([]column{{name: "OWN", right: true}, {name: "SHARE", right: true}, {drop: 1}, {name: "SPAN", flex: true}, {name: "SERVICE", drop: 2}}, rows)
+	return string(guides)
 }
