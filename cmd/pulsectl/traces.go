@@ -30,13 +30,13 @@ func newTracesCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "traces",
 		Aliases: []string{"trace"},
-		Short:   "Traces of requests and jobs: list, show, cleanup",
+		Short:   "Traces of requests and jobs: list, show, diff, cleanup",
 		Args:    cobra.NoArgs,
 	}
 	list := newTracesListCmd(a)
 	cmd.RunE = list.RunE
 	cmd.Flags().AddFlagSet(list.Flags())
-	cmd.AddCommand(list, newTracesShowCmd(a), newTracesCleanupCmd(a))
+	cmd.AddCommand(list, newTracesShowCmd(a), newTracesDiffCmd(a), newTracesCleanupCmd(a))
 	return cmd
 }
 
