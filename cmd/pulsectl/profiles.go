@@ -69,13 +69,27 @@ func newProfilesListCmd(a *app) *cobra.Command {
 	fs.StringVar(&q.Type, "type", "", "only this `TYPE`: wall, cpu, heap, goroutine, …")
 	fs.StringVar(&q.Operation, "operation", "", "only this `NAME` of an operation")
 	fs.StringVar(&q.Trigger, "trigger", "", "only profiles taken for this: slow, request, manual, upload")
-	fs.StringVar(&q.TraceID, "trace", "", "only profiles of this trace `ID`")
+	fs.StringVar(&q.TraceID, "trace", "", "only profiles of this trace: its `ID`, @slowest and the like")
 	fs.Var(durationValue{&q.Since}, "since", "only profiles that ended so long ago at most")
 	return cmd
 }
 
 func (a *app) profiles(ctx context.Context, q client.ProfileQuery) error {
-	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (client.ProfileList, error) { return c.Profiles(ctx, q) })
+	sel, err := parseSelector(q.TraceID, "pulsectl profiles list")
+	if err != nil {
+		return err
+	}
+	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (client.ProfileList, error) {
+		of := q
+		if sel.isName() {
+			p, err := sel.summary(ctx, c, client.TraceQuery{})
+			if err != nil {
+				return client.ProfileList{}, err
+			}
+			of.TraceID = p.trace.TraceID
+		}
+		return c.Profiles(ctx, of)
+	})
 	if err != nil {
 		return err
 	}

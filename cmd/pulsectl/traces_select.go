@@ -154,10 +154,21 @@ func took(t *api.Trace) float64 {
 
 // find returns the trace that a selector names on one server.
 func (s selector) find(ctx context.Context, c *client.Client, narrow client.TraceQuery) (picked, error) {
-	if !s.isName() {
-		t, err := c.Trace(ctx, s.text)
-		return picked{trace: t}, err
+	p := picked{trace: api.Trace{TraceID: s.text}}
+	if s.isName() {
+		var err error
+		if p, err = s.summary(ctx, c, narrow); err != nil {
+			return p, err
+		}
 	}
+	var err error
+	p.trace, err = c.Trace(ctx, p.trace.TraceID)
+	return p, err
+}
+
+// summary returns the trace that a name stands for on one server, without its
+// spans.
+func (s selector) summary(ctx context.Context, c *client.Client, narrow client.TraceQuery) (picked, error) {
 	all, fit, err := s.candidates(ctx, c, narrow)
 	if err != nil {
 		return picked{}, err
@@ -166,10 +177,9 @@ func (s selector) find(ctx context.Context, c *client.Client, narrow client.Trac
 	if i < 0 {
 		return picked{}, api.Errorf(http.StatusNotFound, "the server keeps no such trace: %s", s.text)
 	}
-	p := picked{}
+	p := picked{trace: all[i]}
 	if s.rank >= 0 {
 		p.among, p.fit = len(all), fit
 	}
-	p.trace, err = c.Trace(ctx, all[i].TraceID)
-	return p, err
+	return p, nil
 }

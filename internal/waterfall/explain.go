@@ -6,7 +6,7 @@ import "github.com/pulsectl/pulsectl/pkg/api"
 // It encodes as the item of a Trace.
 type Explained struct {
 	api.Trace
-	Spans        []ExplainedSpan `json:"spans"` // those that the view shows, in the order of the tree
+	Spans        []ExplainedSpan `json:"spans"` // those that the view shows, in the trace's order
 	Hidden       int             `json:"hidden_spans"`
 	Orphans      int             `json:"orphan_spans"`
 	CriticalPath []PathStep      `json:"critical_path"` // the largest own time first
@@ -50,18 +50,25 @@ type PathStep struct {
 func Explain(s Shown) Explained {
 	t, l, v := s.Trace, s.Layout, s.View
 	out := Explained{Trace: t, Hidden: v.Hidden + v.Deep, Orphans: l.Orphans, Spans: []ExplainedSpan{}, CriticalPath: []PathStep{}}
+	row := make(map[*api.Span]int, len(s.Trace.Spans))
 	for _, line := range v.Lines {
 		for _, i := range line.Rows {
-			r := &l.Rows[i]
-			if r.Span == nil {
-				continue
+			if l.Rows[i].Span != nil {
+				row[l.Rows[i].Span] = i
 			}
-			e := ExplainedSpan{Span: *r.Span, Self: api.Seconds(r.Self), Critical: api.Seconds(r.OnPath())}
-			for _, s := range r.Suspect {
-				e.Suspect = append(e.Suspect, SpanDoubt{s.What, api.Seconds(s.By)})
-			}
-			out.Spans = append(out.Spans, e)
 		}
+	}
+	for i := range t.Spans {
+		at, shown := row[&t.Spans[i]]
+		if !shown {
+			continue
+		}
+		r := &l.Rows[at]
+		e := ExplainedSpan{Span: *r.Span, Self: api.Seconds(r.Self), Critical: api.Seconds(r.OnPath())}
+		for _, d := range r.Suspect {
+			e.Suspect = append(e.Suspect, SpanDoubt{d.What, api.Seconds(d.By)})
+		}
+		out.Spans = append(out.Spans, e)
 	}
 	for _, s := range l.Critical {
 		r := &l.Rows[s.Row]

@@ -153,3 +153,37 @@ func FuzzTrace(f *testing.F) {
 		}
 	})
 }
+
+// What is odd about a trace, or missing from it, is said below the waterfall.
+func TestTraceNotes(t *testing.T) {
+	no := false
+	running := sampleSpan("b", "a", "svc", "poll", 10, 0)
+	running.Duration, running.EndTime = nil, api.Time{}
+	ahead := func(id, parent string) api.Span {
+		return sampleSpan(id, parent, "db", "SELECT", 60+8*float64(len(id)), 50)
+	}
+	for _, tt := range []struct {
+		name  string
+		trace api.Trace
+		want  []string
+	}{
+		{"incomplete", api.Trace{Complete: &no, Spans: []api.Span{sampleSpan("a", "", "svc", "GET /", 0, 100)}}, []string{"The server says that the trace is incomplete"}},
+		{"fewer than counted", api.Trace{SpanCount: api.CountOf(1204), Spans: []api.Span{sampleSpan("a", "", "svc", "GET /", 0, 100)}}, []string{"The server sent 1 of the 1,204 spans."}},
+		{"running", api.Trace{Status: api.StatusActive, Complete: &no, Spans: []api.Span{sampleSpan("a", "", "svc", "GET /", 0, 100), running}}, []string{"◐ active", "◐1m00s", "─…\n"}},
+		{"clocks", api.Trace{Spans: []api.Span{sampleSpan("a", "", "svc", "GET /", 0, 100), ahead("c", "a"), ahead("cc", "a")}},
+			[]string{"ends 26.0ms late", "2 end after their parents, up to 26.0ms", "The clock of db seems to be 26.0ms to 68.0ms ahead of that of svc: 2 spans lie outside of their parents."}},
+		{"future", api.Trace{Spans: []api.Span{sampleSpan("a", "", "svc", "GET /", 59_000, 11_000)}}, []string{"10.0s in the future", "1 lies in the future by 10.0s"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := render.Trace(&out, oneShown(t, tt.trace, waterfall.Options{}), render.Options{Width: 140, Now: noon}); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("it does not say %q:\n%s", want, out.String())
+				}
+			}
+		})
+	}
+}

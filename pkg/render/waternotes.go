@@ -211,7 +211,11 @@ func (f *fall) jumps() []string {
 	total := 0
 	ids := f.idWidth()
 	below := make([]bool, len(f.l.Rows)) // something failed below
-	for i := len(f.l.Rows) - 1; i >= 0; i-- {
+	from, to := 0, len(f.l.Rows)
+	if f.v.Span >= 0 {
+		from, to = f.v.Span, f.v.Span+f.l.Rows[f.v.Span].Size
+	}
+	for i := to - 1; i >= from; i-- {
 		r := &f.l.Rows[i]
 		if p := r.Parent; p >= 0 && (r.Error || below[i]) {
 			below[p] = true
