@@ -72,7 +72,7 @@ func narrowing(fs *pflag.FlagSet, q *client.TraceQuery) {
 	fs.StringVar(&q.Operation, "operation", "", "of @…: only traces with a span of this `NAME`")
 	fs.StringVar(&q.Since, "since", "", "of @…: only traces begun since then: a `TIME`, or a duration back from now like 15m")
 	fs.StringVar(&q.Until, "until", "", "of @…: only traces begun until then")
-	fs.StringArrayVar(&q.Tags, "tag", nil, "of @…: only traces with such an attribute, as `traces list --help` says; repeatable")
+	fs.StringArrayVar(&q.Tags, "tag", nil, "of @…: only traces with such an attribute, a `CONDITION` as of traces list; repeatable")
 }
 
 // checkNarrowing refuses filters that nothing would be chosen by.

@@ -69,6 +69,9 @@ func (s *diff) draw() error {
 		text := fmt.Sprintf("The roots are of different operations: %s and %s.", clip(s.d.A.Root, 40), clip(s.d.B.Root, 40))
 		s.line(s.warn.Render(ansi.Wrap(text, s.Width, " ")))
 	}
+	if s.d.A.TraceID == s.d.B.TraceID && s.d.A.Source == s.d.B.Source {
+		s.left = append(s.left, "A and B are the same trace.")
+	}
 	if len(s.d.Rows) == 0 {
 		return nil
 	}
@@ -153,9 +156,6 @@ func (s *diff) side(letter string, t *waterfall.Trace) {
 	case t.Running:
 		s.left = append(s.left, letter+" still runs: its times are as of now.")
 	}
-	if letter == "B" && s.d.A.TraceID == t.TraceID && s.d.A.Source == t.Source {
-		s.left = append(s.left, "A and B are the same trace.")
-	}
 }
 
 // wanted finds the rows of the tree: in both traces, and where those are many
@@ -198,46 +198,63 @@ func (s *diff) tree() {
 	if len(rows) == 0 {
 		return
 	}
-	last, kids := s.shape(rows)
-	numbers, bars := 2*timeWidth+2*deltaWidth+3*gutter, 0
-	if s.Width >= diffBarMin {
-		bars = diffBar
-		numbers += bars + gutter
-	}
-	width := s.Width - numbers
-	levels := max((width-nameLeast)/2, 1)
-	natural := 0
-	most := api.Seconds(1)
-	for _, i := range rows {
-		natural = max(natural, 2*min(s.d.Rows[i].Depth, levels+1)+2+cells(s.name(i))+gutter)
-		most = max(most, s.d.Rows[i].PathDelta, -s.d.Rows[i].PathDelta)
-	}
-	if natural < width || s.Wide {
-		width = natural
-	}
+	t := s.measure(rows)
 	if !s.NoHeaders {
 		s.legend(s.services, "ON PATH  own time on the critical path")
 		s.line()
-		s.line(s.muted.Render(fit("SPAN", width) + right("A", timeWidth) + right("B", gutter+timeWidth) + right("DELTA", gutter+deltaWidth) + right("ON PATH", gutter+deltaWidth)))
+		s.line(s.muted.Render(fit("SPAN", t.width) + right("A", timeWidth) + right("B", gutter+timeWidth) + right("DELTA", gutter+deltaWidth) + right("ON PATH", gutter+deltaWidth)))
 	}
 	for _, i := range rows {
-		p := &s.d.Rows[i]
-		var open []bool
-		for at := i; at >= 0 && s.d.Rows[at].Depth > 0 && len(open) < levels; at = s.d.Rows[at].Parent {
-			open = append(open, !last[at])
-		}
-		slices.Reverse(open)
-		lead, _ := guides(open, p.Depth, kids[i])
-		a, b := p.A.Total.Duration(), p.B.Total.Duration()
-		line := []string{
-			s.faint.Render(lead), s.dot(p), " ", fit(s.name(i), width-cells(lead)-2), right(duration(a), timeWidth), right(duration(b), gutter+timeWidth),
-			s.delta(p.Delta), s.delta(p.PathDelta),
-		}
-		if bars > 0 && p.PathDelta != 0 {
-			line = append(line, blanks(gutter), s.tone(p.PathDelta).Render(bar(float64(p.PathDelta.Duration().Abs()), float64(most), bars)))
-		}
-		s.line(line...)
+		s.row(&t, i)
 	}
+}
+
+// diffTree is how the aligned rows fit on the screen.
+type diffTree struct {
+	last, kids map[int]bool // of each row drawn: no sibling follows, some stand below
+	width      int          // cells of the tree
+	levels     int          // of it that fit
+	bars       int          // cells of the bars; 0 for none
+	most       api.Seconds  // the largest gain on the path
+}
+
+func (s *diff) measure(rows []int) diffTree {
+	t := diffTree{most: 1}
+	t.last, t.kids = s.shape(rows)
+	t.width = s.Width - 2*timeWidth - 2*deltaWidth - 3*gutter
+	if s.Width >= diffBarMin {
+		t.bars = diffBar
+		t.width -= diffBar + gutter
+	}
+	t.levels = max((t.width-nameLeast)/2, 1)
+	natural := 0
+	for _, i := range rows {
+		natural = max(natural, 2*min(s.d.Rows[i].Depth, t.levels+1)+2+cells(s.name(i))+gutter)
+		t.most = max(t.most, s.d.Rows[i].PathDelta, -s.d.Rows[i].PathDelta)
+	}
+	if natural < t.width || s.Wide {
+		t.width = natural
+	}
+	return t
+}
+
+func (s *diff) row(t *diffTree, i int) {
+	p := &s.d.Rows[i]
+	var open []bool
+	for at := i; at >= 0 && s.d.Rows[at].Depth > 0 && len(open) < t.levels; at = s.d.Rows[at].Parent {
+		open = append(open, !t.last[at])
+	}
+	slices.Reverse(open)
+	lead, _ := guides(open, p.Depth, t.kids[i])
+	a, b := p.A.Total.Duration(), p.B.Total.Duration()
+	line := []string{
+		s.faint.Render(lead), s.dot(p), " ", fit(s.name(i), t.width-cells(lead)-2), right(duration(a), timeWidth), right(duration(b), gutter+timeWidth),
+		s.delta(p.Delta), s.delta(p.PathDelta),
+	}
+	if t.bars > 0 && p.PathDelta != 0 {
+		line = append(line, blanks(gutter), s.tone(p.PathDelta).Render(bar(float64(p.PathDelta.Duration().Abs()), float64(t.most), t.bars)))
+	}
+	s.line(line...)
 }
 
 // shape tells of each row drawn whether no sibling follows it, and whether any
