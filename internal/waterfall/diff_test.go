@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pulsectl/pulsectl/internal/testkit"
 	"github.com/pulsectl/pulsectl/internal/waterfall"
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
@@ -60,6 +61,19 @@ func TestCompare(t *testing.T) {
 	if names(d, d.NewErrors) != "call" || d.Rows[d.NewErrors[0]].B.Message != "503" || d.Rows[d.NewErrors[0]].B.SpanID != "2" || len(d.NoErrors) != 0 {
 		t.Errorf("new errors %v, gone %v", d.NewErrors, d.NoErrors)
 	}
+}
+
+// TestDiffJSON holds the form that machines read: fields are added to it, never
+// changed.
+func TestDiffJSON(t *testing.T) {
+	d := waterfall.Compare(layout(sp("r", "", 0, 100), sp("a", "r", 10, 50), sp("old", "r", 60, 70)),
+		layout(sp("r", "", 0, 120), with(with(sp("1", "r", 10, 90), named("a")), ended(api.StatusTimeout)), sp("new", "r", 90, 100)))
+	d.A.TraceID, d.A.Source, d.A.Selector, d.A.Among, d.B.TraceID = "4bf9", "http://127.0.0.1:8000", "@p50", 37, "7c0f"
+	b, err := json.MarshalIndent(d, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Golden(t, "diff.golden", append(b, '\n'))
 }
 
 func names(d *waterfall.Diff, rows []int) string {

@@ -126,7 +126,11 @@ func (s *diff) headline() string {
 	if len(names) > 4 {
 		names = append([]string{names[0], "…"}, names[len(names)-3:]...)
 	}
-	return fmt.Sprintf("%s. %s of it (%s) in %s.", text, duration(d.Most.Delta.Duration().Abs()), share(d.Most.Share), strings.Join(names, " › "))
+	where, most := strings.Join(names, " › "), duration(d.Most.Delta.Duration().Abs())
+	if d.Most.Share > 1 {
+		return fmt.Sprintf("%s. %s alone takes %s %s, the rest the other way.", text, where, most, way)
+	}
+	return fmt.Sprintf("%s. %s of it (%s) in %s.", text, most, share(d.Most.Share), where)
 }
 
 // side writes what one of the traces is.
