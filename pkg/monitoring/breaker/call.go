@@ -4,25 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
-// OpenError is the error of a rejected call; it wraps [ErrOpen].
+// OpenError is the error of a rejected call; it wraps [ErrOpen]. All calls that
+// one episode rejects get the same one.
 type OpenError struct {
 	Name    string
 	State   api.State
-	RetryAt time.Time // when to try again; now, if a probe is under way
+	RetryAt time.Time // when to try again; half-open: when that began; zero if it is forced open until told otherwise
 }
 
 // Error names the breaker and when it lets a call through again.
 func (e *OpenError) Error() string {
-	if e.State == api.StateHalfOpen {
+	switch {
+	case e.State == api.StateHalfOpen:
 		return fmt.Sprintf("%s: %v: a probe is under way", e.Name, ErrOpen)
+	case e.RetryAt.IsZero():
+		return fmt.Sprintf("%s: %v until told otherwise", e.Name, ErrOpen)
 	}
 	return fmt.Sprintf("%s: %v until %s", e.Name, ErrOpen, e.RetryAt.UTC().Format(time.RFC3339))
 }
@@ -34,233 +35,99 @@ func (e *OpenError) Unwrap() error { return ErrOpen }
 // breaker's call timeout on f's context. It returns what f returns, or an
 // [OpenError]. A panic in f counts as a failure and goes on.
 //
-// f must heed its context: Do waits for it to return.
+// f must heed its context: Do waits for it to return. See [DoDetached] for one
+// that does not.
 func Do[T any](ctx context.Context, b *Breaker, f func(context.Context) (T, error)) (v T, err error) {
 	p, err := b.enter(false)
 	if err != nil {
 		return v, err
 	}
-	dead := ctx.Err() != nil // before the dependency had its chance
-	callCtx, cancel := b.CallContext(ctx)
+	if p.opts.Timeout == 0 {
+		return run(ctx, ctx, p, f)
+	}
+	callCtx, cancel := p.opts.callContext(ctx)
 	defer cancel()
-	returned := false
+	return run(ctx, callCtx, p, f)
+}
+
+func run[T any](ctx, callCtx context.Context, p Permit, f func(context.Context) (T, error)) (v T, err error) {
+	dead := ctx.Err() != nil // before the dependency had its chance
+	told := false
 	defer func() {
-		if !returned {
-			p.Done(Failure, "panic")
+		if !told { // a panic, of f or of Classify, or runtime.Goexit
+			p.finish(panicked(ctx))
 		}
 	}()
 	v, err = f(callCtx)
-	outcome := b.Outcome(ctx, callCtx, err)
-	if dead && err != nil {
-		outcome = Ignored
+	if err != nil || !p.succeeded() {
+		p.finish(p.judge(ctx, callCtx, dead, err))
 	}
-	returned = true
-	p.Done(outcome, message(err))
+	told = true
 	return v, err
 }
 
-var errCallTimeout = fmt.Errorf("circuit breaker's call timeout: %w", context.DeadlineExceeded)
-
-// CallContext returns a context for one call, with the breaker's call timeout
-// if it has one. Its cancel function must be called when the call has ended.
-func (b *Breaker) CallContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	if b.opts.Timeout <= 0 {
-		return ctx, func() {}
-	}
-	return context.WithTimeoutCause(ctx, b.opts.Timeout, errCallTimeout)
+func panicked(ctx context.Context) result {
+	r := failed(ctx, Failure, nil)
+	r.kind, r.why = "panic", "panic"
+	return r
 }
 
-// Outcome classifies the error of a call made with callCtx, which
-// [Breaker.CallContext] derived from ctx. A timeout always counts, the
-// breaker's own whatever error was made of it, and the caller's deadline: a
-// dependency that hangs may meet no other. A caller who gives up never does.
-func (b *Breaker) Outcome(ctx, callCtx context.Context, err error) Outcome {
-	if err == nil {
-		return b.opts.Classify(nil)
+// judge classifies how the call ended.
+func (p *Permit) judge(ctx, callCtx context.Context, dead bool, err error) result {
+	o := p.b.Outcome(ctx, callCtx, err)
+	if dead && err != nil {
+		o = Ignored
 	}
-	if errors.Is(context.Cause(callCtx), errCallTimeout) {
-		return Timeout
-	}
-	switch ended := ctx.Err() != nil; {
-	case ended && errors.Is(err, context.Canceled):
-		return Ignored
-	case ended && errors.Is(err, context.DeadlineExceeded):
-		return Timeout
-	}
-	return b.opts.Classify(err)
+	return failed(ctx, o, err)
 }
 
-// message is the text of err for the breaker's last error. The query and the
-// user of a URL in it are left out: they hold keys, and a viewer reads this.
-func message(err error) string {
-	if err == nil {
-		return ""
+// DoOr is as [Do], and asks fallback when the call was rejected or went wrong.
+// The breaker counts the call itself, not its fallback.
+func DoOr[T any](ctx context.Context, b *Breaker, f func(context.Context) (T, error), fallback func(context.Context, error) (T, error)) (T, error) {
+	v, err := Do(ctx, b, f)
+	if err != nil {
+		return fallback(ctx, err)
 	}
-	text := err.Error()
-	var ue *url.Error
-	if errors.As(err, &ue) && ue.URL != "" {
-		text = strings.ReplaceAll(text, ue.URL, bare(ue.URL))
-		text = strings.ReplaceAll(text, strconv.Quote(ue.URL), strconv.Quote(bare(ue.URL)))
+	return v, nil
+}
+
+// DoDetached is as [Do] for an f that does not heed its context: it returns
+// when the call timeout or ctx is over, whether f has returned or not. f goes
+// on in a goroutine of its own then, which lasts until f returns: a dependency
+// that hangs for ever leaks one for each call until the breaker opens. What f
+// returns then is dropped; a panic then is counted and dropped as well, while
+// one in time goes on in the caller.
+func DoDetached[T any](ctx context.Context, b *Breaker, f func(context.Context) (T, error)) (v T, err error) {
+	type answer struct {
+		v        T
+		err      error
+		panicked any
+		returned bool // neither a panic nor runtime.Goexit
 	}
-	return text
-}
-
-func bare(address string) string {
-	address, _, _ = strings.Cut(address, "?")
-	scheme, rest, ok := strings.Cut(address, "://")
-	if !ok {
-		return address
-	}
-	host, path, _ := strings.Cut(rest, "/")
-	return scheme + "://" + host[strings.LastIndexByte(host, '@')+1:] + "/" + path
-}
-
-// Permit is the right to make one call, and the duty to say how it ended.
-type Permit struct {
-	b          *Breaker
-	generation uint64
-	begun      time.Time
-	state      *permitState // nil where its holder is known to end it once, and it is no probe
-}
-
-type permitState struct {
-	begun time.Time
-	done  bool // guarded by Breaker.mu
-}
-
-// Allow asks for a permit to make one call, for callers that [Do] does not
-// suit. Its error is an [OpenError].
-func (b *Breaker) Allow() (Permit, error) { return b.enter(true) }
-
-// enter gives a permit; a guarded one may be ended more than once by mistake.
-func (b *Breaker) enter(guarded bool) (Permit, error) {
-	now := time.Now()
-	b.mu.Lock()
-	t, moved := b.wake(now)
-	open := b.state == api.StateOpen || b.state == api.StateHalfOpen && b.probe != nil
-	p := Permit{b, b.generation, now, nil}
-	state, retryAt := b.state, b.retryAt
-	if open {
-		b.n.rejected++
-	} else {
-		b.n.inFlight++
-		if guarded || b.state == api.StateHalfOpen {
-			p.state = &permitState{begun: now}
+	return Do(ctx, b, func(callCtx context.Context) (T, error) {
+		answers := make(chan answer, 1)
+		go func() {
+			var a answer
+			defer func() {
+				if !a.returned {
+					a.panicked = recover()
+				}
+				answers <- a
+			}()
+			a.v, a.err = f(callCtx)
+			a.returned = true
+		}()
+		select {
+		case a := <-answers:
+			switch {
+			case a.panicked != nil:
+				panic(a.panicked)
+			case !a.returned:
+				return v, errors.New("the call ended its goroutine")
+			}
+			return a.v, a.err
+		case <-callCtx.Done():
+			return v, context.Cause(callCtx)
 		}
-		if b.state == api.StateHalfOpen {
-			b.probe = p.state
-		}
-	}
-	b.mu.Unlock()
-	b.announce(t, moved)
-	if open {
-		if state == api.StateHalfOpen {
-			retryAt = now
-		}
-		return Permit{}, &OpenError{b.name, state, retryAt}
-	}
-	return p, nil
-}
-
-// Done says how the call ended; why is kept as the breaker's last error unless
-// the call succeeded. A second Done of the same permit is ignored, and so is
-// that of a probe which the breaker gave up: see [Options].Timeout.
-func (p Permit) Done(o Outcome, why string) {
-	if p.b == nil {
-		return
-	}
-	if o < Success || o > Ignored {
-		o = Failure // of a Classify that knows more than we do
-	}
-	b, now := p.b, time.Now()
-	b.mu.Lock()
-	t, moved := b.end(p, o, why, now)
-	b.mu.Unlock()
-	b.announce(t, moved)
-}
-
-// end takes a call's result. The caller holds the lock.
-func (b *Breaker) end(p Permit, o Outcome, why string, now time.Time) (Transition, bool) {
-	if p.state != nil && p.state.done {
-		return Transition{}, false
-	}
-	if p.state != nil {
-		p.state.done = true
-	}
-	b.n.inFlight--
-	stale := p.generation != b.generation
-	b.count(o, why, now, now.Sub(p.begun), stale)
-	if stale {
-		return Transition{}, false
-	}
-	return b.decide(o, now)
-}
-
-// count enters a result into the statistics, stale or not.
-func (b *Breaker) count(o Outcome, why string, now time.Time, took time.Duration, stale bool) {
-	switch o {
-	case Success:
-		b.n.success++
-		b.n.lastSuccess = now
-	case Failure, Timeout:
-		b.n.failure++
-		if o == Timeout {
-			b.n.timeout++
-		}
-		b.n.lastFailure = now
-		b.lastError = clip(why, 512)
-	case Ignored:
-		b.n.ignored++
-		return
-	}
-	slow := took >= b.opts.SlowCall
-	if slow {
-		b.n.slow++
-	}
-	b.recent.add(now, o != Success, slow, stale, took)
-}
-
-// decide moves the state by a result that began in it.
-func (b *Breaker) decide(o Outcome, now time.Time) (Transition, bool) {
-	probe := b.state == api.StateHalfOpen
-	if probe {
-		b.probe = nil
-	}
-	switch o {
-	case Ignored:
-		return Transition{}, false
-	case Success:
-		b.n.failuresInRow = 0
-		b.n.successesInRow++
-		if probe && b.n.successesInRow >= int64(b.opts.SuccessThreshold) {
-			return b.move(api.StateClosed, now, fmt.Sprintf("%d probes succeeded", b.opts.SuccessThreshold))
-		}
-		return Transition{}, false
-	}
-	b.n.successesInRow = 0
-	b.n.failuresInRow++
-	if probe {
-		return b.move(api.StateOpen, now, "the probe failed: "+b.lastError)
-	}
-	if b.n.failuresInRow >= int64(b.opts.FailureThreshold) {
-		return b.move(api.StateOpen, now, fmt.Sprintf("%d failures in a row: %s", b.n.failuresInRow, b.lastError))
-	}
-	if b.opts.FailureRate > 0 {
-		calls, failures := b.recent.totals(now)
-		if calls >= int64(b.opts.MinCalls) && float64(failures) >= b.opts.FailureRate*float64(calls) {
-			return b.move(api.StateOpen, now, fmt.Sprintf("%d of %d calls failed: %s", failures, calls, b.lastError))
-		}
-	}
-	return Transition{}, false
-}
-
-// clip cuts s to at most n bytes at a character's border.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && s[n]&0xC0 == 0x80 {
-		n--
-	}
-	return s[:n] + "…"
+	})
 }
