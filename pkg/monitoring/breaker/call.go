@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
@@ -38,32 +39,73 @@ func (e *OpenError) Unwrap() error { return ErrOpen }
 // f must heed its context: Do waits for it to return. See [DoDetached] for one
 // that does not.
 func Do[T any](ctx context.Context, b *Breaker, f func(context.Context) (T, error)) (v T, err error) {
+	var c plainCall
+	if c.word = b.word.Load(); c.word&wordNotPlain != 0 {
+		if c.word&wordReject != 0 {
+			return v, b.reject()
+		}
+		return whole(ctx, b, f)
+	}
+	c.b, c.ctx, c.cell, c.dead = b, ctx, b.plain(), ctx.Err() != nil
+	defer c.end()
+	v, err = f(ctx)
+	c.returned, c.err = true, err
+	return v, err
+}
+
+// whole is Do with all that a breaker may do.
+func whole[T any](ctx context.Context, b *Breaker, f func(context.Context) (T, error)) (v T, err error) {
 	p, err := b.enter(false)
 	if err != nil {
 		return v, err
 	}
-	if p.opts.Timeout == 0 {
-		return run(ctx, ctx, p, f)
+	callCtx := ctx
+	if p.opts.Timeout > 0 {
+		var cancel context.CancelFunc
+		callCtx, cancel = p.opts.callContext(ctx)
+		defer cancel()
 	}
-	callCtx, cancel := p.opts.callContext(ctx)
-	defer cancel()
-	return run(ctx, callCtx, p, f)
-}
-
-func run[T any](ctx, callCtx context.Context, p Permit, f func(context.Context) (T, error)) (v T, err error) {
-	dead := ctx.Err() != nil // before the dependency had its chance
-	told := false
+	dead, returned := ctx.Err() != nil, false
 	defer func() {
-		if !told { // a panic, of f or of Classify, or runtime.Goexit
+		if !returned {
 			p.finish(panicked(ctx))
 		}
 	}()
 	v, err = f(callCtx)
+	returned = true
 	if err != nil || !p.succeeded() {
-		p.finish(p.judge(ctx, callCtx, dead, err))
+		p.conclude(ctx, callCtx, dead, err)
 	}
-	told = true
 	return v, err
+}
+
+// plainCall is the permit of a call that is neither timed nor limited, where a
+// whole one would cost more than all else: 16 ns so, 37 ns otherwise
+// (BenchmarkBreakerClosed).
+type plainCall struct {
+	b        *Breaker
+	word     uint64
+	cell     *atomic.Uint64
+	ctx      context.Context // of the call that it stands for, as an argument would be
+	err      error
+	dead     bool // ctx was done before the dependency had its chance
+	returned bool // neither a panic nor runtime.Goexit
+}
+
+// untimed are the settings of plain calls, as far as their end asks for them.
+var untimed = &Options{}
+
+func (c *plainCall) end() {
+	if c.returned && c.err == nil && c.word&wordNotice == 0 && c.b.word.Load() == c.word {
+		c.cell.Add(oneSuccess - oneInFlight)
+		return
+	}
+	p := Permit{b: c.b, opts: untimed, word: c.word, cell: c.cell}
+	if !c.returned {
+		p.finish(panicked(c.ctx))
+		return
+	}
+	p.conclude(c.ctx, c.ctx, c.dead, c.err)
 }
 
 func panicked(ctx context.Context) result {
@@ -72,13 +114,16 @@ func panicked(ctx context.Context) result {
 	return r
 }
 
-// judge classifies how the call ended.
-func (p *Permit) judge(ctx, callCtx context.Context, dead bool, err error) result {
+// conclude ends a call that has returned, by what Classify makes of its error.
+// Should Classify panic, that is the call's panic.
+func (p *Permit) conclude(ctx, callCtx context.Context, dead bool, err error) {
+	r := panicked(ctx)
+	defer func() { p.finish(r) }()
 	o := p.b.Outcome(ctx, callCtx, err)
 	if dead && err != nil {
 		o = Ignored
 	}
-	return failed(ctx, o, err)
+	r = failed(ctx, o, err)
 }
 
 // DoOr is as [Do], and asks fallback when the call was rejected or went wrong.

@@ -29,8 +29,9 @@ type counters struct {
 
 type stripe struct {
 	cells    [epochs]atomic.Uint64
+	plain    atomic.Uint64 // a cell of no epoch, for calls that are not timed
 	rejected atomic.Uint64
-	_        [56]byte // so that no two stripes share a cache line
+	_        [48]byte // so that no two stripes share a cache line
 }
 
 // own picks the stripe of this goroutine: goroutines have stacks of their own,
@@ -48,7 +49,7 @@ func (c *counters) gather() (successes int64) {
 	sum := c.sum()
 	n := sum >> 24
 	if n > 0 {
-		c.stripes[0].cells[0].Add(-n << 24) // the sum is what counts, so any cell will do
+		c.stripes[0].plain.Add(-n << 24) // the sum is what counts, so any cell will do
 	}
 	return int64(n)
 }
@@ -56,6 +57,7 @@ func (c *counters) gather() (successes int64) {
 func (c *counters) sum() uint64 {
 	sum := c.older
 	for i := range c.stripes {
+		sum += c.stripes[i].plain.Load()
 		for j := range c.stripes[i].cells {
 			sum += c.stripes[i].cells[j].Load()
 		}
@@ -98,11 +100,11 @@ func (c *counters) begunBy(epoch, current uint32) int64 {
 // leave takes a call out of flight that was not a quick success. The caller
 // holds the lock.
 func (c *counters) leave(p *Permit, current uint32) {
-	if current-p.epoch >= epochs {
+	if p.opts != untimed && current-p.epoch >= epochs {
 		c.older--
 		return
 	}
-	c.stripes[p.stripe].cells[p.epoch%epochs].Add(^uint64(0))
+	p.cell.Add(^uint64(0))
 }
 
 // totals are a breaker's statistics since its start, which a reset keeps.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -14,13 +15,13 @@ import (
 
 // Permit is the right to make one call, and the duty to say how it ended.
 type Permit struct {
-	b      *Breaker
-	opts   *Options // when the call began
-	stripe uint8
-	word   uint64 // when the call began
-	begun  time.Duration
-	epoch  uint32
-	state  *permitState // nil where its holder is known to end it once, and it is no probe
+	b     *Breaker
+	opts  *Options // when the call began
+	cell  *atomic.Uint64
+	word  uint64 // when the call began
+	begun time.Duration
+	epoch uint32
+	state *permitState // nil where its holder is known to end it once, and it is no probe
 }
 
 type permitState struct {
@@ -45,8 +46,7 @@ func (b *Breaker) Allow() (Permit, error) { return b.enter(true) }
 func (b *Breaker) enter(guarded bool) (Permit, error) {
 	w := b.word.Load()
 	if w&wordReject != 0 {
-		b.calls.stripes[own()].rejected.Add(1)
-		return Permit{}, b.rejection.Load()
+		return Permit{}, b.reject()
 	}
 	if guarded || w&wordDetour != 0 {
 		return b.enterSlowly(guarded)
@@ -54,13 +54,33 @@ func (b *Breaker) enter(guarded bool) (Permit, error) {
 	return b.permit(w), nil
 }
 
-// permit counts a call in flight.
+// reject counts a rejected call and returns its error.
+func (b *Breaker) reject() error {
+	b.calls.stripes[own()].rejected.Add(1)
+	return b.rejection.Load()
+}
+
+// begin counts a call in flight.
+func (b *Breaker) begin() (*atomic.Uint64, uint32) {
+	epoch := b.epoch.Load()
+	cell := &b.calls.stripes[own()].cells[epoch%epochs]
+	cell.Add(oneInFlight)
+	return cell, epoch
+}
+
+// plain counts a plain call in flight.
+func (b *Breaker) plain() *atomic.Uint64 {
+	cell := &b.calls.stripes[own()].plain
+	cell.Add(oneInFlight)
+	return cell
+}
+
 func (b *Breaker) permit(w uint64) Permit {
-	p := Permit{b: b, opts: b.opts.Load(), stripe: own(), word: w, epoch: b.epoch.Load()}
+	p := Permit{b: b, opts: b.opts.Load(), word: w}
+	p.cell, p.epoch = b.begin()
 	if p.opts.timed() {
 		p.begun = time.Since(b.born)
 	}
-	p.b.calls.stripes[p.stripe].cells[p.epoch%epochs].Add(oneInFlight)
 	return p
 }
 
@@ -70,8 +90,7 @@ func (b *Breaker) enterSlowly(guarded bool) (Permit, error) {
 	defer b.mu.Unlock()
 	b.wake(now)
 	if b.state == api.StateOpen || b.state == api.StateHalfOpen && len(b.probes) >= b.settings().Probes {
-		b.calls.stripes[own()].rejected.Add(1)
-		return Permit{}, b.rejection.Load()
+		return Permit{}, b.reject()
 	}
 	b.rouse(now)
 	p := b.permit(b.word.Load())
@@ -143,9 +162,9 @@ func (p *Permit) succeeded() bool {
 		if took >= p.opts.SlowCall {
 			return false
 		}
-		p.b.latencies.Load()[p.stripe][step(took)].Add(1)
+		p.b.latencies.Load()[own()][step(took)].Add(1)
 	}
-	p.b.calls.stripes[p.stripe].cells[p.epoch%epochs].Add(oneSuccess - oneInFlight)
+	p.cell.Add(oneSuccess - oneInFlight)
 	return true
 }
 
@@ -208,7 +227,7 @@ func (b *Breaker) count(p Permit, r result, now time.Time, stale bool) (slow boo
 	if p.opts.timed() {
 		took := now.Sub(b.born) - p.begun
 		slow = took >= p.opts.SlowCall
-		b.latencies.Load()[p.stripe][step(took)].Add(1)
+		b.latencies.Load()[own()][step(took)].Add(1)
 	}
 	one := tally{calls: 1}
 	if r.outcome != Success {
