@@ -80,13 +80,13 @@ const (
 	wordStreak                      // a success ends failures in a row
 	wordExact                       // every result goes into the window of calls
 	wordTimed                       // calls are timed
+	wordLimited                     // calls have a timeout
 	wordShift    = iota
 
 	wordReject = wordOpen | wordFull
 	wordDetour = wordOpen | wordHalfOpen | wordAsleep  // calls begin under the lock
 	wordNotice = wordHalfOpen | wordStreak | wordExact // calls end under the lock
-
-	wordNotPlain = wordDetour | wordTimed // see plainCall
+	wordLong   = wordDetour | wordLimited              // of calls that are no shortCall
 )
 
 // New returns a closed breaker. It is an error if the name is not 1–128 of
@@ -165,6 +165,9 @@ func (b *Breaker) publish() {
 	}
 	if b.settings().timed() {
 		w |= wordTimed
+	}
+	if b.settings().Timeout > 0 {
+		w |= wordLimited
 	}
 	if b.word.Load() != w { // an unchanged line stays in the callers' caches
 		b.word.Store(w)

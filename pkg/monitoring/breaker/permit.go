@@ -157,14 +157,20 @@ func (p *Permit) succeeded() bool {
 	if p.state != nil || p.word&wordNotice != 0 || p.b.word.Load() != p.word {
 		return false
 	}
-	if p.opts.timed() {
-		took := time.Since(p.b.born) - p.begun
-		if took >= p.opts.SlowCall {
-			return false
-		}
-		p.b.latencies.Load()[own()][step(took)].Add(1)
+	if p.opts.timed() && !p.b.quick(p.begun, p.opts) {
+		return false
 	}
 	p.cell.Add(oneSuccess - oneInFlight)
+	return true
+}
+
+// quick enters the latency of a call that succeeded, unless it was slow.
+func (b *Breaker) quick(begun time.Duration, o *Options) bool {
+	took := time.Since(b.born) - begun
+	if took >= o.SlowCall {
+		return false
+	}
+	b.latencies.Load()[own()][step(took)].Add(1)
 	return true
 }
 
