@@ -126,6 +126,9 @@ func TestConfigureWhileRunning(t *testing.T) {
 		pass(time.Minute)
 		want(t, b, api.StateOpen) // it waits as the new settings say
 		pass(time.Hour)
+		if err := call(b, nil); err != nil { // by its timer: no one asked for the state
+			t.Errorf("a call when the new time is over = %v", err)
+		}
 		want(t, b, api.StateHalfOpen)
 		if _, err := set.Add("github_api", breaker.Options{FailureThreshold: 3}); err == nil {
 			t.Error("what it was made with is no clash with what it is now")

@@ -125,13 +125,21 @@ func (p Permit) End(ctx context.Context, o Outcome, err error) bool {
 // alone for a while, as by 429 Too Many Requests with Retry-After. The call is
 // ignored, and the breaker opens for so long, Options.MaxRetryAfter at most.
 func (p Permit) Throttled(ctx context.Context, retryAfter time.Duration, err error) bool {
+	if p.b == nil {
+		return false
+	}
 	r := failed(ctx, Ignored, err)
 	r.retryAfter = min(retryAfter, p.opts.MaxRetryAfter)
 	return p.finish(r)
 }
 
 // Timeout is the call timeout of this permit; 0 means none.
-func (p Permit) Timeout() time.Duration { return p.opts.Timeout }
+func (p Permit) Timeout() time.Duration {
+	if p.opts == nil {
+		return 0
+	}
+	return p.opts.Timeout
+}
 
 func failed(ctx context.Context, o Outcome, err error) result {
 	r := result{outcome: o, kind: kind(o, err), why: message(err)}
@@ -248,7 +256,6 @@ func (b *Breaker) count(p Permit, r result, now time.Time, stale bool) (slow boo
 	} else {
 		b.exact.add(one.failures > 0, slow)
 	}
-	b.roll(now)
 	return slow
 }
 
@@ -296,7 +303,7 @@ func (b *Breaker) decide(r result, slow bool, now time.Time) {
 }
 
 // judge opens a closed breaker whose rates are too high. The caller holds the
-// lock and has brought the window up to date.
+// lock.
 func (b *Breaker) judge(now time.Time, r result) {
 	o := b.settings()
 	if b.mode != api.ModeAutomatic || b.state != api.StateClosed || o.FailureRate == 0 && o.SlowRate == 0 {
@@ -304,6 +311,7 @@ func (b *Breaker) judge(now time.Time, r result) {
 	}
 	t, over := b.exact.sum, fmt.Sprintf("the last %d calls", b.exact.sum.calls)
 	if b.exact.size() == 0 {
+		b.roll(now)
 		t, over = b.recent.fresh(now), o.Window.String()
 	}
 	cause := api.BreakerThreshold{Calls: api.Count(t.calls), Failures: api.Count(t.failures), Slow: api.Count(t.slow), Over: over}

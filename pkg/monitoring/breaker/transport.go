@@ -54,7 +54,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		c.end(err)
 		return nil, err
 	}
-	c.status, c.retryAfter = resp.StatusCode, resp.Header.Get("Retry-After")
+	c.status = resp.StatusCode
+	if wait := resp.Header.Get("Retry-After"); c.status == http.StatusTooManyRequests && wait != "" {
+		permit.Throttled(c.ctx, retryAfter(wait, time.Now()), StatusError{c.status}) // at once: its body may take a while
+	}
 	switch {
 	case resp.Body == nil || resp.Body == http.NoBody, resp.StatusCode == http.StatusSwitchingProtocols:
 		c.end(nil) // nothing more comes of it; a switched connection is the caller's
@@ -66,14 +69,13 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // exchange is one request to the dependency, from its permit to its body's end.
 type exchange struct {
-	permit     Permit
-	caller     context.Context // without the breaker's timeout
-	ctx        context.Context
-	cancel     context.CancelFunc
-	dead       bool // the caller's context was done before the call began
-	status     int
-	retryAfter string
-	once       sync.Once
+	permit Permit
+	caller context.Context // without the breaker's timeout
+	ctx    context.Context
+	cancel context.CancelFunc
+	dead   bool // the caller's context was done before the call began
+	status int
+	once   sync.Once
 }
 
 func (c *exchange) end(err error) {
@@ -84,8 +86,6 @@ func (c *exchange) end(err error) {
 			c.permit.conclude(c.caller, c.ctx, c.dead, err)
 		case c.status >= http.StatusInternalServerError:
 			c.permit.End(c.ctx, Failure, StatusError{c.status})
-		case c.status == http.StatusTooManyRequests && c.retryAfter != "":
-			c.permit.Throttled(c.ctx, retryAfter(c.retryAfter, time.Now()), StatusError{c.status})
 		default:
 			c.permit.Done(Success, "")
 		}
