@@ -3,7 +3,6 @@ package monitoring
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -92,12 +91,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	c.status = resp.StatusCode
-	switch {
-	case resp.Body == nil || resp.Body == http.NoBody, resp.StatusCode == http.StatusSwitchingProtocols:
-		c.end(c.status, nil) // nothing more comes of it; a switched connection is the caller's
-	default:
-		resp.Body = &body{resp.Body, c, context.AfterFunc(c.ctx, func() { c.end(c.status, c.ctx.Err()) })}
-	}
+	breaker.AfterBody(c.ctx, resp, func(err error) { c.end(c.status, err) })
 	return resp, nil
 }
 
@@ -144,33 +138,4 @@ func (c *call) end(status int, err error) {
 		c.span.End()
 		c.t.m.external(c.ctx, c.t.service, c.endpoint, word, err, time.Since(c.start))
 	})
-}
-
-// body ends the call with the response's body.
-type body struct {
-	io.ReadCloser
-	call *call
-	stop func() bool // ends the watch for the end of the call's context
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	switch {
-	case errors.Is(err, io.EOF):
-		b.end(nil)
-	case err != nil:
-		b.end(err)
-	}
-	return n, err
-}
-
-func (b *body) Close() error {
-	err := b.ReadCloser.Close()
-	b.end(nil)
-	return err
-}
-
-func (b *body) end(err error) {
-	b.stop()
-	b.call.end(b.call.status, err)
 }

@@ -390,6 +390,22 @@ func TestCountsAreExact(t *testing.T) {
 	}
 }
 
+func TestInARow(t *testing.T) {
+	for _, timeout := range []time.Duration{-1, time.Second} {
+		b := newBreaker(t, breaker.Options{Timeout: timeout})
+		for _, err := range []error{nil, nil, nil, errDown, nil, nil} {
+			call(b, err)
+		}
+		if s := b.Snapshot().Stats; s.ConsecutiveSuccesses != 2 || s.ConsecutiveFailures != 0 {
+			t.Errorf("%d successes and %d failures in a row, want 2 and 0", s.ConsecutiveSuccesses, s.ConsecutiveFailures)
+		}
+		fail(t, b, 2)
+		if s := b.Snapshot().Stats; s.ConsecutiveSuccesses != 0 || s.ConsecutiveFailures != 2 {
+			t.Errorf("%d successes and %d failures in a row, want 0 and 2", s.ConsecutiveSuccesses, s.ConsecutiveFailures)
+		}
+	}
+}
+
 func BenchmarkDo(b *testing.B) {
 	br, err := breaker.New("bench", breaker.Options{Timeout: -1})
 	if err != nil {

@@ -39,14 +39,15 @@ func (e *OpenError) Unwrap() error { return ErrOpen }
 // f must heed its context: Do waits for it to return. See [DoDetached] for one
 // that does not.
 func Do[T any](ctx context.Context, b *Breaker, f func(context.Context) (T, error)) (v T, err error) {
-	var c shortCall
-	if c.word = b.word.Load(); c.word&wordLong != 0 {
-		if c.word&wordReject != 0 {
-			return v, b.reject()
-		}
+	w := b.word.Load()
+	if w&wordReject != 0 {
+		return v, b.reject()
+	}
+	if w&wordLong != 0 {
 		return whole(ctx, b, f)
 	}
-	c.b, c.ctx, c.dead = b, ctx, ctx.Err() != nil
+	var c shortCall
+	c.b, c.word, c.ctx, c.dead = b, w, ctx, ctx.Err() != nil
 	c.begin()
 	defer c.end()
 	v, err = f(ctx)
@@ -192,4 +193,39 @@ func DoDetached[T any](ctx context.Context, b *Breaker, f func(context.Context) 
 			return v, context.Cause(callCtx)
 		}
 	})
+}
+
+var errCallTimeout = fmt.Errorf("circuit breaker's call timeout: %w", context.DeadlineExceeded)
+
+// CallContext returns a context for one call, with the breaker's call timeout
+// if it has one. Its cancel function must be called when the call has ended.
+func (b *Breaker) CallContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return b.settings().callContext(ctx)
+}
+
+func (o *Options) callContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.Timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, o.Timeout, errCallTimeout)
+}
+
+// Outcome classifies the error of a call made with callCtx, which
+// [Breaker.CallContext] derived from ctx. A timeout always counts, the
+// breaker's own whatever error was made of it, and the caller's deadline: a
+// dependency that hangs may meet no other. A caller who gives up never does.
+func (b *Breaker) Outcome(ctx, callCtx context.Context, err error) Outcome {
+	if err == nil {
+		return Success
+	}
+	if errors.Is(context.Cause(callCtx), errCallTimeout) {
+		return Timeout
+	}
+	switch ended := ctx.Err() != nil; {
+	case ended && errors.Is(err, context.Canceled):
+		return Ignored
+	case ended && errors.Is(err, context.DeadlineExceeded):
+		return Timeout
+	}
+	return b.settings().Classify(err)
 }

@@ -148,7 +148,7 @@ func TestRecoveryBacksOff(t *testing.T) {
 		}
 		call(b, nil)
 		fail(t, b, 1)
-		if s := b.Snapshot(); s.RetryAt.Sub(time.Now()) != time.Second {
+		if s := b.Snapshot(); time.Until(s.RetryAt.Time) != time.Second {
 			t.Errorf("after it closed it waits until %v, want a second again", s.RetryAt)
 		}
 	})
@@ -160,7 +160,7 @@ func TestJitterOnlyLengthens(t *testing.T) {
 		for range 100 {
 			b := newBreaker(t, breaker.Options{FailureThreshold: 1, RecoveryTimeout: time.Second, Jitter: 0.5})
 			fail(t, b, 1)
-			wait := b.Snapshot().RetryAt.Sub(time.Now())
+			wait := time.Until(b.Snapshot().RetryAt.Time)
 			if wait < time.Second || wait > 1500*time.Millisecond {
 				t.Fatalf("it waits %s, want 1s to 1.5s", wait)
 			}

@@ -131,14 +131,18 @@ func (t tally) plus(u tally) tally {
 // roll gathers what calls left and enters what is new into the window. The
 // caller holds the lock.
 func (b *Breaker) roll(now time.Time) {
-	if n := b.calls.gather(); n > 0 {
-		b.n.success += n
-		b.n.lastSuccess = now
-	}
+	b.gather(now)
 	all := tally{b.n.success + b.n.failure, b.n.failure, b.n.slow}
 	b.recent.add(now, all, b.n.stale)
 	if h := b.latencies.Load(); h != nil {
 		b.recent.roll(now, h)
+	}
+}
+
+func (b *Breaker) gather(now time.Time) {
+	if n := b.calls.gather(); n > 0 {
+		b.n.success += n
+		b.n.lastSuccess = now
 	}
 }
 

@@ -58,12 +58,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if wait := resp.Header.Get("Retry-After"); c.status == http.StatusTooManyRequests && wait != "" {
 		permit.Throttled(c.ctx, retryAfter(wait, time.Now()), StatusError{c.status}) // at once: its body may take a while
 	}
-	switch {
-	case resp.Body == nil || resp.Body == http.NoBody, resp.StatusCode == http.StatusSwitchingProtocols:
-		c.end(nil) // nothing more comes of it; a switched connection is the caller's
-	default:
-		resp.Body = &body{resp.Body, c, context.AfterFunc(c.ctx, func() { c.end(c.ctx.Err()) })}
-	}
+	AfterBody(c.ctx, resp, c.end)
 	return resp, nil
 }
 
@@ -104,11 +99,22 @@ func retryAfter(s string, now time.Time) time.Duration {
 	return 0
 }
 
-// body ends the exchange with the response's body.
+// AfterBody calls end, at least once, when nothing more comes of a response: its
+// body is read to the end, closed, or fails, or ctx is done while no one reads
+// it. Without a body that is at once, and so it is of a connection that was
+// switched to another protocol: that is the caller's.
+func AfterBody(ctx context.Context, resp *http.Response, end func(error)) {
+	if resp.Body == nil || resp.Body == http.NoBody || resp.StatusCode == http.StatusSwitchingProtocols {
+		end(nil)
+		return
+	}
+	resp.Body = &body{resp.Body, end, context.AfterFunc(ctx, func() { end(ctx.Err()) })}
+}
+
 type body struct {
 	io.ReadCloser
-	c    *exchange
-	stop func() bool // ends the watch for the end of the call's context
+	ended func(error)
+	stop  func() bool // ends the watch for the end of the call's context
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -130,5 +136,5 @@ func (b *body) Close() error {
 
 func (b *body) end(err error) {
 	b.stop()
-	b.c.end(err)
+	b.ended(err)
 }
