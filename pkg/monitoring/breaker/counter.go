@@ -86,7 +86,9 @@ func (c *counters) advance(epoch uint32) {
 }
 
 // begunBy counts the calls in flight that began in the given epoch or before,
-// as seen from the current one.
+// as seen from the current one. A quick call that was held up for most of
+// SlowCall just before its end leaves its epoch one short and older one over:
+// so the sum has a sign, and no more are slow than are in flight.
 func (c *counters) begunBy(epoch, current uint32) int64 {
 	sum := c.older
 	for e := epoch; current-e < epochs; e-- {
@@ -94,7 +96,7 @@ func (c *counters) begunBy(epoch, current uint32) int64 {
 			sum += c.stripes[i].cells[e%epochs].Load()
 		}
 	}
-	return int64(sum & inFlight)
+	return min(max(int64(int32(sum<<8)>>8), 0), c.inFlight())
 }
 
 // leave takes a call out of flight that was not a quick success. The caller
