@@ -99,9 +99,7 @@ func (b *Breaker) enterSlowly(guarded bool) (Permit, error) {
 	if b.state == api.StateHalfOpen {
 		b.probes = append(b.probes, p.state)
 		b.publish()
-		if len(b.probes) == 1 {
-			b.setAlarm(now)
-		}
+		b.setAlarm(now)
 	}
 	return p, nil
 }
