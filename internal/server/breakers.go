@@ -57,7 +57,7 @@ func (s *Server) resetBreaker(r *http.Request, dry bool) (change, error) {
 	}
 	before := b.State()
 	if !dry {
-		before = b.Reset(to)
+		before = b.Reset(to, breaker.Control{})
 	}
 	now := b.Snapshot()
 	return change{b.Name(), before, now.State, api.BreakerReset{
@@ -82,7 +82,7 @@ func (s *Server) resetAllBreakers(r *http.Request, dry bool) (change, error) {
 			continue
 		}
 		if !dry {
-			before = b.Reset(to)
+			before = b.Reset(to, breaker.Control{})
 		}
 		out.Reset = append(out.Reset, api.ResetBreaker{Name: b.Name(), PreviousState: before})
 	}

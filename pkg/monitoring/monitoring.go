@@ -253,19 +253,37 @@ func (m *Monitor) Breaker(name string, o breaker.Options) (*breaker.Breaker, err
 	if o.Timeout == 0 {
 		o.Timeout = m.opts.BreakerTimeouts[name]
 	}
-	told := o.OnTransition
-	o.OnTransition = func(t breaker.Transition) {
-		level := slog.LevelInfo
-		if t.To == api.StateOpen {
-			level = slog.LevelWarn
-		}
-		m.log.LogAttrs(context.Background(), level, "circuit breaker moved", slog.String("breaker", t.Name),
-			slog.String("from", string(t.From)), slog.String("to", string(t.To)), slog.String("why", t.Reason))
+	told := o.OnEvent
+	o.OnEvent = func(e breaker.Event) {
+		m.logBreaker(e)
 		if told != nil {
-			told(t)
+			told(e)
 		}
 	}
 	return m.Breakers.Add(name, o)
+}
+
+// logBreaker tells what a breaker did. Breakers call it from a goroutine of
+// their own: a slow log delays no call.
+func (m *Monitor) logBreaker(e breaker.Event) {
+	level := slog.LevelInfo
+	if e.To == api.StateOpen && e.From != api.StateOpen {
+		level = slog.LevelWarn
+	}
+	attrs := []slog.Attr{
+		slog.String("breaker", e.Name), slog.String("from", string(e.From)), slog.String("to", string(e.To)),
+		slog.String("mode", string(e.Mode)), slog.String("why", e.Reason),
+	}
+	if e.Actor != "" {
+		attrs = append(attrs, slog.String("actor", e.Actor))
+	}
+	if e.TraceID != "" {
+		attrs = append(attrs, slog.String("trace_id", e.TraceID))
+	}
+	if e.Lost > 0 {
+		attrs = append(attrs, slog.Int("events_lost", e.Lost))
+	}
+	m.log.LogAttrs(context.Background(), level, "circuit breaker moved", attrs...)
 }
 
 // secretNames extends the usual names of secrets by parts of names.

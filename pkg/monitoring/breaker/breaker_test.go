@@ -3,6 +3,7 @@ package breaker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,11 +11,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker"
 )
 
 var errDown = errors.New("502 Bad Gateway")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newBreaker(t *testing.T, o breaker.Options) *breaker.Breaker {
 	t.Helper()
@@ -39,6 +44,12 @@ func fail(t *testing.T, b *breaker.Breaker, times int) {
 	}
 }
 
+// pass lets time pass, and all that waited for it act.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func want(t *testing.T, b *breaker.Breaker, st api.State) {
 	t.Helper()
 	if got := b.State(); got != st {
@@ -60,7 +71,7 @@ func TestOpensProbesAndCloses(t *testing.T) {
 		if s.RetryAt.IsZero() || s.Stats.Rejected.Value() != 1 || s.LastError != errDown.Error() {
 			t.Errorf("snapshot while open = %+v: want retry_at, one rejected call and the last error", s)
 		}
-		time.Sleep(time.Minute) // no call comes: the state shows all the same
+		pass(time.Minute) // no call comes: the state shows all the same
 		want(t, b, api.StateHalfOpen)
 		for range 3 {
 			if err := call(b, nil); err != nil {
@@ -75,12 +86,12 @@ func TestFailedProbeReopensForAWholeRecoveryTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Options{FailureThreshold: 1})
 		fail(t, b, 1)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		fail(t, b, 1)
 		want(t, b, api.StateOpen)
-		time.Sleep(59 * time.Second)
+		pass(59 * time.Second)
 		want(t, b, api.StateOpen)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		want(t, b, api.StateHalfOpen)
 	})
 }
@@ -89,7 +100,7 @@ func TestOneProbeAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Options{FailureThreshold: 1})
 		fail(t, b, 1)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		var running, most, passed atomic.Int64
 		var wg sync.WaitGroup
 		for range 100 {
@@ -126,7 +137,7 @@ func TestStaleResultsNeverMoveTheState(t *testing.T) {
 		late, _ := b.Allow()
 		fail(t, b, 1)
 		late.Done(breaker.Failure, "late") // must not push the retry further
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		want(t, b, api.StateHalfOpen)
 		old.Done(breaker.Success, "")
 		want(t, b, api.StateHalfOpen)
@@ -170,7 +181,7 @@ func TestIgnoredProbeDoesNotStick(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Options{FailureThreshold: 1})
 		fail(t, b, 1)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		call(b, context.Canceled)
 		if err := call(b, nil); err != nil {
 			t.Errorf("probe after a cancelled one = %v", err)
@@ -199,10 +210,10 @@ func TestRateCountsFromTheLastClosing(t *testing.T) {
 		b := newBreaker(t, breaker.Options{FailureRate: 0.5, MinCalls: 10, FailureThreshold: 100, RecoveryTimeout: 5 * time.Second, SuccessThreshold: 1})
 		fail(t, b, 10)
 		want(t, b, api.StateOpen)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		call(b, nil)
 		want(t, b, api.StateClosed)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		fail(t, b, 1)
 		want(t, b, api.StateClosed)
 		if w := b.Snapshot().Stats.Window; w.Failures != 11 {
@@ -219,12 +230,12 @@ func TestRatesRecover(t *testing.T) {
 		if r := b.Snapshot().Stats.FailureRate; r != 1 {
 			t.Errorf("failure rate = %g, want 1", r)
 		}
-		time.Sleep(61 * time.Second)
+		pass(61 * time.Second)
 		if r := b.Snapshot().Stats.FailureRate; r != 0 {
 			t.Errorf("failure rate a minute later = %g, want 0", r)
 		}
 		fail(t, b, 10)
-		b.Reset(api.StateClosed)
+		b.Reset(api.StateClosed, breaker.Control{})
 		if s := b.Snapshot().Stats; s.FailureRate != 0 || s.ConsecutiveFailures != 0 || s.FailedRequests != 20 {
 			t.Errorf("after a reset: %+v, want no rate, no failures in a row, 20 in all", s)
 		}
@@ -234,30 +245,40 @@ func TestRatesRecover(t *testing.T) {
 func TestReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(t, breaker.Options{FailureThreshold: 1})
-		if prev := b.Reset(api.StateHalfOpen); prev != api.StateClosed || b.State() != api.StateClosed {
+		if prev := b.Reset(api.StateHalfOpen, breaker.Control{}); prev != api.StateClosed || b.State() != api.StateClosed {
 			t.Errorf("half-open reset of a closed breaker: left %s, is %s; want it to stay closed", prev, b.State())
 		}
 		fail(t, b, 1)
-		if prev := b.Reset(api.StateHalfOpen); prev != api.StateOpen {
+		if prev := b.Reset(api.StateHalfOpen, breaker.Control{}); prev != api.StateOpen {
 			t.Errorf("previous state = %s, want open", prev)
 		}
 		want(t, b, api.StateHalfOpen)
-		b.Reset(api.StateClosed)
+		b.Reset(api.StateClosed, breaker.Control{})
 		want(t, b, api.StateClosed)
 	})
 }
 
-func TestTransitionsAreAnnouncedUnlocked(t *testing.T) {
-	var b *breaker.Breaker
-	var seen []string
-	b = newBreaker(t, breaker.Options{FailureThreshold: 1, OnTransition: func(tr breaker.Transition) {
-		seen = append(seen, string(tr.From)+">"+string(tr.To)+" "+string(b.State())) // would deadlock under the lock
-	}})
-	fail(t, b, 1)
-	b.Reset(api.StateClosed)
-	if got := strings.Join(seen, " "); got != "closed>open open open>closed closed" {
-		t.Errorf("transitions = %q", got)
-	}
+// Who listens may ask the breaker, and be slow: no call waits.
+func TestEventsAreToldUnlocked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b *breaker.Breaker
+		var seen []string
+		b = newBreaker(t, breaker.Options{FailureThreshold: 1, OnEvent: func(e breaker.Event) {
+			b.State() // would deadlock under the lock
+			time.Sleep(time.Second)
+			seen = append(seen, fmt.Sprint(e.Seq, " ", e.From, ">", e.To, " ", e.Lost))
+		}})
+		start := time.Now()
+		fail(t, b, 1)
+		b.Reset(api.StateClosed, breaker.Control{})
+		if waited := time.Since(start); waited != 0 {
+			t.Errorf("the calls waited %s for the listener", waited)
+		}
+		pass(time.Minute)
+		if got := strings.Join(seen, ", "); got != "1 closed>open 0, 2 open>closed 0" {
+			t.Errorf("events = %q", got)
+		}
+	})
 }
 
 func TestP95(t *testing.T) {
@@ -266,9 +287,9 @@ func TestP95(t *testing.T) {
 		for i := range 100 {
 			p, _ := b.Allow()
 			if i < 90 {
-				time.Sleep(10 * time.Millisecond)
+				pass(10 * time.Millisecond)
 			} else {
-				time.Sleep(time.Second)
+				pass(time.Second)
 			}
 			p.Done(breaker.Success, "")
 		}
@@ -321,6 +342,67 @@ func TestClosedCallsAllocateNothing(t *testing.T) {
 	f := func(context.Context) (int, error) { return 1, nil }
 	if n := testing.AllocsPerRun(1000, func() { breaker.Do(ctx, b, f) }); n != 0 {
 		t.Errorf("a call through a closed breaker allocates %g times", n)
+	}
+}
+
+func TestTimedCallsAllocateNothing(t *testing.T) {
+	b := newBreaker(t, breaker.Options{Timeout: -1, FailureRate: 0.5, SlowRate: 0.5})
+	ctx := context.Background()
+	f := func(context.Context) (int, error) { return 1, nil }
+	if n := testing.AllocsPerRun(1000, func() { breaker.Do(ctx, b, f) }); n != 0 {
+		t.Errorf("a timed call allocates %g times", n)
+	}
+	b.ForceOpen(breaker.Control{})
+	if n := testing.AllocsPerRun(1000, func() { breaker.Do(ctx, b, f) }); n != 0 {
+		t.Errorf("a rejected call allocates %g times", n)
+	}
+}
+
+// What callers leave without a lock adds up, whatever the breaker does meanwhile.
+func TestCountsAreExact(t *testing.T) {
+	for _, o := range []breaker.Options{
+		{Timeout: -1, FailureThreshold: 1000},
+		{Timeout: -1, FailureThreshold: 1000, SlowRate: 0.9, SlowCall: 10 * time.Millisecond},
+		{FailureThreshold: 1000, FailureRate: 1, WindowCalls: 100, MinCalls: 100},
+	} {
+		b := newBreaker(t, o)
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				for j := range 2000 {
+					switch {
+					case i == 0 && j%100 == 0:
+						b.Snapshot()
+						b.Configure(o, breaker.Control{})
+					case j%10 == 0:
+						call(b, errDown)
+					default:
+						call(b, nil)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		s := b.Snapshot().Stats
+		if s.SuccessfulRequests != 8*1800 || s.FailedRequests != 8*200-20 || s.InFlight.Value() != 0 || s.Window.Calls != s.TotalRequests {
+			t.Errorf("%s: %+v, window %+v", b.Options(), s, s.Window)
+		}
+	}
+}
+
+func TestInARow(t *testing.T) {
+	for _, timeout := range []time.Duration{-1, time.Second} {
+		b := newBreaker(t, breaker.Options{Timeout: timeout})
+		for _, err := range []error{nil, nil, nil, errDown, nil, nil} {
+			call(b, err)
+		}
+		if s := b.Snapshot().Stats; s.ConsecutiveSuccesses != 2 || s.ConsecutiveFailures != 0 {
+			t.Errorf("%d successes and %d failures in a row, want 2 and 0", s.ConsecutiveSuccesses, s.ConsecutiveFailures)
+		}
+		fail(t, b, 2)
+		if s := b.Snapshot().Stats; s.ConsecutiveSuccesses != 0 || s.ConsecutiveFailures != 2 {
+			t.Errorf("%d successes and %d failures in a row, want 0 and 2", s.ConsecutiveSuccesses, s.ConsecutiveFailures)
+		}
 	}
 }
 

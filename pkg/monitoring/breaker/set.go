@@ -22,6 +22,7 @@ const MaxBreakers = 10_000
 type Set struct {
 	mu     sync.RWMutex
 	byName map[string]*Breaker
+	events events
 }
 
 // Add returns the breaker of a name, made from o if there is none yet. A name
@@ -34,8 +35,8 @@ func (s *Set) Add(name string, o Options) (*Breaker, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.byName[name]; old != nil {
-		if !old.opts.same(b.opts) {
-			return nil, fmt.Errorf("breaker %s: it is there with %s, and now asked for with %s", name, old.opts, b.opts)
+		if there, asked := old.Options(), b.Options(); !there.same(asked) {
+			return nil, fmt.Errorf("breaker %s: it is there with %s, and now asked for with %s", name, there, asked)
 		}
 		return old, nil
 	}
@@ -45,6 +46,7 @@ func (s *Set) Add(name string, o Options) (*Breaker, error) {
 	if s.byName == nil {
 		s.byName = map[string]*Breaker{}
 	}
+	b.log = &s.events
 	s.byName[name] = b
 	return b, nil
 }
@@ -57,6 +59,16 @@ func (s *Set) Get(name string) (*Breaker, error) {
 		return b, nil
 	}
 	return nil, fmt.Errorf("%w: %q", ErrNotFound, name)
+}
+
+// Remove takes a breaker out of the set; false if there is none of that name.
+// Who holds it may go on using it. Its timers end by themselves.
+func (s *Set) Remove(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, there := s.byName[name]
+	delete(s.byName, name)
+	return there
 }
 
 // Match returns the breakers whose names match a glob of package path, by name;

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"maps"
 	"time"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
@@ -10,15 +11,31 @@ import (
 func (b *Breaker) Snapshot() api.Breaker {
 	now := time.Now()
 	b.mu.Lock()
-	t, moved := b.wake(now)
-	out := b.describe(now)
-	b.mu.Unlock()
-	b.announce(t, moved)
+	defer b.mu.Unlock()
+	b.wake(now)
+	b.roll(now)
+	out := api.Breaker{
+		Name: b.name, State: b.state, Stats: b.describeStats(now), Config: b.settings().api(),
+		Mode: b.mode, LastError: b.errors.last(), Scope: "local",
+		RetryAt: &api.Time{}, Why: b.describeWhy(), Errors: b.errors.api(),
+	}
+	since := instant(b.since)
+	out.Since = &since
+	if b.state == api.StateOpen {
+		*out.RetryAt = instant(b.until)
+	}
+	if b.mode != api.ModeAutomatic {
+		until := instant(b.until)
+		out.Forced = &api.BreakerForced{Until: &until, Actor: b.forced.actor, Reason: b.forced.reason, Since: instant(b.forced.now)}
+	}
 	return out
 }
 
-func (b *Breaker) describe(now time.Time) api.Breaker {
-	n := &b.n
+func (b *Breaker) describeStats(now time.Time) api.BreakerStats {
+	n, latencies := &b.n, b.latencies.Load()
+	if latencies != nil {
+		b.recent.collect(latencies)
+	}
 	s := api.BreakerStats{
 		TotalRequests:        api.Count(n.success + n.failure + n.ignored),
 		SuccessfulRequests:   api.Count(n.success),
@@ -26,36 +43,45 @@ func (b *Breaker) describe(now time.Time) api.Breaker {
 		Timeouts:             api.Count(n.timeout),
 		CircuitOpens:         api.Count(n.opens),
 		CircuitCloses:        api.Count(n.closes),
-		ConsecutiveFailures:  api.Count(n.failuresInRow),
-		ConsecutiveSuccesses: api.Count(n.successesInRow),
+		ConsecutiveFailures:  api.Count(b.failuresInRow),
+		ConsecutiveSuccesses: api.Count(n.success - n.rowStart),
 		LastFailureTime:      instant(n.lastFailure),
 		LastSuccessTime:      instant(n.lastSuccess),
-		Rejected:             api.CountOf(n.rejected),
-		SlowCalls:            api.CountOf(n.slow),
-		InFlight:             api.CountOf(n.inFlight),
-		Window:               b.recent.api(now),
+		Rejected:             api.CountOf(b.calls.rejected()),
+		InFlight:             api.CountOf(b.calls.inFlight()),
+		Window:               b.recent.api(now, latencies),
+	}
+	if latencies != nil {
+		s.SlowCalls = api.CountOf(n.slow)
 	}
 	// The rates are of the window: a breaker that works again is healthy again.
 	if s.Window.Calls > 0 {
 		s.FailureRate, s.SuccessRate = s.Window.FailureRate, 1-s.Window.FailureRate
 	}
-	out := api.Breaker{
-		Name: b.name, State: b.state, Stats: s,
-		Config: api.BreakerConfig{
-			FailureThreshold: api.Count(b.opts.FailureThreshold),
-			RecoveryTimeout:  api.Seconds(b.opts.RecoveryTimeout),
-			SuccessThreshold: api.Count(b.opts.SuccessThreshold),
-			Timeout:          api.Seconds(max(b.opts.Timeout, 0)),
-		},
-		Mode: api.ModeAutomatic, LastError: b.lastError, Scope: "local",
-		RetryAt: &api.Time{},
+	return s
+}
+
+func (o *Options) api() api.BreakerConfig {
+	c := api.BreakerConfig{
+		FailureThreshold: api.Count(o.FailureThreshold),
+		RecoveryTimeout:  api.Seconds(o.RecoveryTimeout),
+		SuccessThreshold: api.Count(o.SuccessThreshold),
+		Timeout:          api.Seconds(o.Timeout),
+		Probes:           api.Count(o.Probes),
+		FailureRate:      o.FailureRate,
+		SlowRate:         o.SlowRate,
+		SlowCall:         api.Seconds(o.SlowCall),
+		WindowCalls:      api.Count(o.WindowCalls),
+		MaxRetryAfter:    api.Seconds(max(o.MaxRetryAfter, 0)),
 	}
-	since := instant(b.since)
-	out.Since = &since
-	if b.state == api.StateOpen {
-		*out.RetryAt = instant(b.retryAt)
+	if o.FailureRate > 0 || o.SlowRate > 0 {
+		c.MinCalls = api.Count(o.MinCalls)
 	}
-	return out
+	if o.Backoff > 1 {
+		c.Backoff, c.MaxRecovery = o.Backoff, api.Seconds(o.MaxRecovery)
+	}
+	c.Jitter = o.Jitter
+	return c
 }
 
 // instant drops the monotonic reading, so that equal instants are equal values.
@@ -78,16 +104,14 @@ type Sample struct {
 func (b *Breaker) Sample() Sample {
 	now := time.Now()
 	b.mu.Lock()
-	t, moved := b.wake(now)
-	s := Sample{Name: b.name, State: b.state, Transitions: make(map[[2]api.State]int64, len(b.n.transitions))}
-	s.Calls = map[string]int64{
-		"success": b.n.success, "failure": b.n.failure - b.n.timeout, "timeout": b.n.timeout,
-		"rejected": b.n.rejected, "ignored": b.n.ignored,
+	defer b.mu.Unlock()
+	b.wake(now)
+	b.roll(now)
+	return Sample{
+		Name: b.name, State: b.state, Transitions: maps.Clone(b.n.transitions),
+		Calls: map[string]int64{
+			"success": b.n.success, "failure": b.n.failure - b.n.timeout, "timeout": b.n.timeout,
+			"rejected": b.calls.rejected(), "ignored": b.n.ignored,
+		},
 	}
-	for k, n := range b.n.transitions {
-		s.Transitions[k] = n
-	}
-	b.mu.Unlock()
-	b.announce(t, moved)
-	return s
 }
