@@ -25,6 +25,7 @@ var rooms = map[string][]string{
 	"internal/server":          {"pkg/api", "pkg/monitoring/*", "internal/hotspot"},
 	"internal/otlp":            {},
 	"internal/receiver":        {"pkg/monitoring/tracing", "internal/otlp"},
+	"internal/tracedb":         {},
 	"internal/hotspot":         {"pkg/api"},
 	"internal/waterfall":       {"pkg/api"},
 	"internal/demo":            {"pkg/api", "pkg/monitoring", "pkg/monitoring/*"},
