@@ -84,7 +84,8 @@ type matcher struct {
 	since, until int64
 	shortest     int64
 	longest      int64
-	service      uint64 // its bit; 0 if no finished trace has the service
+	here         map[TraceID]bool // the active traces: what is kept of them is no finished one
+	service      uint64           // its bit; 0 if no finished trace has the service
 	resources    map[unique.Handle[string]][]otlp.KeyValue
 }
 
@@ -122,7 +123,7 @@ func (m *matcher) finished(f func(hit)) {
 		m.service = s.serviceBit(m.q.Service)
 	}
 	for i := len(s.briefs) - 1; i >= 0; i-- {
-		if b := &s.briefs[i]; m.fits(b) {
+		if b := &s.briefs[i]; m.fits(b) && !m.here[b.rec.id] {
 			f(hit{rec: b.rec, start: b.start, key: m.key(b.start, max(b.end-b.start, 0), int64(b.errors), int64(b.spans))})
 		}
 	}

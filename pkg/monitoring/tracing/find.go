@@ -108,13 +108,18 @@ func (m *matcher) find(found *top) (active int) {
 	s := m.store
 	var running []*record
 	var doubtful []hit
-	s.mu.Lock()
-	active = s.active.n
-	if m.q.State != Finished {
-		for rec := s.active.first; rec != nil; rec = rec.next {
-			running = append(running, rec)
+	m.here = map[TraceID]bool{}
+	s.eachActive(func(r activeRef) bool {
+		if m.q.State == Finished {
+			m.here[r.id] = true
+		} else if v, found := r.view(); found {
+			m.here[r.id] = true
+			running = append(running, s.shown(&v))
 		}
-	}
+		return true
+	})
+	active = len(m.here)
+	s.mu.Lock()
 	switch {
 	case m.q.State == Active:
 	case m.looksInside():
@@ -235,11 +240,10 @@ func (m *matcher) deep(r *record) bool {
 			w.spanOf(m.span.Name)
 		}
 	}
-	for sp := r.running; sp != nil && w.missing(); sp = sp.next {
-		m.span = otlp.Span{}
-		if sp.buf == nil || m.span.Decode(*sp.buf) == nil {
-			w.spanOf(sp.name)
-		}
+	for i := range r.running {
+		m.span = r.running[i].Span
+		w.spanOf(m.span.Name)
+		m.span = otlp.Span{} // what is decoded next must not overwrite it
 	}
 	return !w.missing()
 }
@@ -272,17 +276,7 @@ func (w *wanted) missing() bool { return w.n > 0 || w.text }
 func (w *wanted) absent(r *record) bool {
 	for t, open := range w.tags {
 		key := []byte(w.m.q.Tags[t].key)
-		if open && !slices.ContainsFunc(r.blocks, func(b []byte) bool { return bytes.Contains(b, key) }) && !r.running.mentions(key) {
-			return true
-		}
-	}
-	return false
-}
-
-// mentions tells whether key is in what sp or a span after it has been given.
-func (sp *span) mentions(key []byte) bool {
-	for ; sp != nil; sp = sp.next {
-		if sp.buf != nil && bytes.Contains(*sp.buf, key) {
+		if open && len(r.running) == 0 && !slices.ContainsFunc(r.blocks, func(b []byte) bool { return bytes.Contains(b, key) }) {
 			return true
 		}
 	}

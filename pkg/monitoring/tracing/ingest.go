@@ -218,9 +218,7 @@ func (s *Store) arrive(rec *record) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	rec.touched, rec.expected = false, 0
-	if rec.open == 0 {
-		s.shelve(rec)
-	}
+	s.shelve(rec)
 }
 
 // expect finds the record of a staged span, and adds up what each will get, so
@@ -244,7 +242,7 @@ func (s *Store) take(in *staged, now int64) bool {
 	switch {
 	case rec.has(in.entry.key()):
 		s.dropped[duplicate].Add(1)
-	case rec.spans.n+rec.open >= s.opts.MaxSpans:
+	case rec.spans.n >= s.opts.MaxSpans:
 		s.dropped[overLimit].Add(1)
 		accepted = false
 	default:

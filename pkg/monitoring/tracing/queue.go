@@ -45,18 +45,6 @@ func (rec *record) leave() {
 	rec.queue, rec.prev, rec.next = nil, nil, nil
 }
 
-// settle puts a record without running spans where it waits for its end.
-func (s *Store) settle(rec *record) {
-	s.mu.Lock()
-	rec.mu.Lock()
-	if !rec.gone && rec.open == 0 {
-		s.shelve(rec)
-	}
-	rec.mu.Unlock()
-	s.mu.Unlock()
-	s.shrink()
-}
-
 // shelve puts a finished trace at the end of its queue. The caller holds both
 // locks.
 func (s *Store) shelve(rec *record) {
@@ -82,11 +70,24 @@ func (s *Store) obtain(id TraceID) *record {
 	return rec
 }
 
-// shrink drops the oldest traces until the store is within its bytes.
+// shrink drops the oldest traces until the store is within its bytes. The
+// caller holds no lock.
 func (s *Store) shrink() {
 	if s.bytes.Load() <= s.opts.MaxBytes {
 		return
 	}
+	s.dropOldest()
+	for s.bytes.Load() > s.opts.MaxBytes { // finished ones are gone: those with running spans
+		r, found := s.table.oldest()
+		if !found {
+			return
+		}
+		r.abandon(evicted)
+		s.dropOldest()
+	}
+}
+
+func (s *Store) dropOldest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.bytes.Load() > s.opts.MaxBytes {
@@ -95,62 +96,21 @@ func (s *Store) shrink() {
 			s.remove(s.kept.first, evicted)
 		case s.plain.first != nil:
 			s.remove(s.plain.first, evicted)
-		case s.active.first != nil:
-			s.remove(s.active.first, evicted)
 		default:
 			return
 		}
 	}
 }
 
-// limitActive gives up the oldest traces with running spans beyond MaxActive:
-// their spans that ended stay as a finished trace, the others are dropped. The
-// caller holds mu.
-func (s *Store) limitActive() {
-	for s.active.n > s.opts.MaxActive {
-		rec := s.active.first
-		rec.mu.Lock()
-		s.leak(rec)
-		empty := rec.spans.n == 0
-		if !empty {
-			s.shelve(rec)
-		}
-		rec.mu.Unlock()
-		if empty {
-			s.remove(rec, leaked)
-		}
-	}
-}
-
-// leak ends the running spans of rec without keeping them. The caller holds
-// the record's mu.
-func (s *Store) leak(rec *record) {
-	for rec.running != nil {
-		sp := rec.running
-		s.charge(rec, -sp.charged)
-		sp.finish()
-		s.dropped[leaked].Add(1)
-	}
-}
-
 // remove drops a whole trace. The caller holds mu.
 func (s *Store) remove(rec *record, why reason) {
 	rec.mu.Lock()
-	s.leak(rec)
-	rec.gone = true
 	s.dropped[why].Add(int64(rec.spans.n))
 	s.bytes.Add(-rec.size)
 	rec.mu.Unlock()
 	rec.leave()
 	s.forget(rec)
 	delete(s.traces, rec.id)
-}
-
-// charge adds n bytes to the record's size and the store's. The caller holds
-// the record's mu.
-func (s *Store) charge(rec *record, n int64) {
-	rec.size += n
-	s.bytes.Add(n)
 }
 
 // removeOlder drops the finished traces that ended before t.

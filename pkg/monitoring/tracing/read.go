@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unsafe"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -41,7 +40,7 @@ func (s *Store) GetWithin(id string, maxJSON int) (api.Trace, error) {
 	if len(id) < 4 || len(id) > 32 {
 		return api.Trace{}, fmt.Errorf("%w: %q is no trace id nor 4 or more of its first digits", ErrNotFound, clip(id, 64))
 	}
-	rec, err := s.lookup(id)
+	rec, err := s.look(id)
 	if err != nil {
 		return api.Trace{}, err
 	}
@@ -49,35 +48,56 @@ func (s *Store) GetWithin(id string, maxJSON int) (api.Trace, error) {
 	return s.trace(rec, true, &budget), nil
 }
 
-func (s *Store) lookup(id string) (*record, error) {
+// look returns the record of the trace, one of the reader's own if it is active.
+func (s *Store) look(id string) (*record, error) {
+	full, err := ParseTraceID(id)
+	if err != nil {
+		if full, err = s.complete(id); err != nil {
+			return nil, err
+		}
+	}
+	if v, active := s.activeTrace(full).view(); active {
+		return s.shown(&v), nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if full, err := ParseTraceID(id); err == nil {
-		if rec := s.traces[full]; rec != nil {
-			return rec, nil
-		}
-		return nil, fmt.Errorf("%w: %s", ErrNotFound, id)
+	if rec := s.traces[full]; rec != nil {
+		return rec, nil
 	}
+	return nil, fmt.Errorf("%w: %s", ErrNotFound, id)
+}
+
+// complete returns the only id that begins with prefix.
+func (s *Store) complete(prefix string) (TraceID, error) {
 	var fits []TraceID
-	for tid := range s.traces {
+	add := func(id TraceID) {
 		var digits [32]byte
-		hex.Encode(digits[:], tid[:])
-		if string(digits[:len(id)]) == id {
-			fits = append(fits, tid)
+		hex.Encode(digits[:], id[:])
+		if string(digits[:len(prefix)]) == prefix && !slices.Contains(fits, id) {
+			fits = append(fits, id)
 		}
 	}
+	s.eachActive(func(r activeRef) bool {
+		add(r.id)
+		return true
+	})
+	s.mu.Lock()
+	for id := range s.traces {
+		add(id)
+	}
+	s.mu.Unlock()
 	switch len(fits) {
 	case 0:
-		return nil, fmt.Errorf("%w: %q", ErrNotFound, id)
+		return TraceID{}, fmt.Errorf("%w: %q", ErrNotFound, prefix)
 	case 1:
-		return s.traces[fits[0]], nil
+		return fits[0], nil
 	}
 	slices.SortFunc(fits, func(a, b TraceID) int { return strings.Compare(string(a[:]), string(b[:])) })
-	e := &AmbiguousError{Prefix: id, Total: len(fits)}
+	e := &AmbiguousError{Prefix: prefix, Total: len(fits)}
 	for _, tid := range fits[:min(len(fits), 10)] {
 		e.Candidates = append(e.Candidates, tid.String())
 	}
-	return nil, e
+	return TraceID{}, e
 }
 
 // trace makes the api value, with as many spans as the budget allows, which it
@@ -130,8 +150,8 @@ func (s *Store) spans(r *record, budget *budget) (out []api.Span, truncated bool
 		}
 		out = append(out, one)
 	}
-	for running := r.running; running != nil; running = running.next {
-		one := s.runningSpan(running)
+	for i := range r.running {
+		one := s.runningSpan(&r.running[i])
 		if !budget.take(&one) {
 			return out, true
 		}
@@ -158,16 +178,8 @@ func compareSpans(a, b api.Span) int {
 	return cmp.Compare(*b.Duration, *a.Duration)
 }
 
-func (s *Store) runningSpan(sp *span) api.Span {
-	var fields otlp.Span
-	if sp.buf != nil {
-		if err := fields.Decode(*sp.buf); err != nil {
-			fields = otlp.Span{StatusMessage: err.Error()}
-		}
-	}
-	head := sp.head(sp.begun)
-	head.Attrs, head.Events, head.Links = fields.Attrs, fields.Events, fields.Links
-	out := convertSpan(&head, sp.outcome, s.resource.service, sp.rec.scopes[sp.scope])
+func (s *Store) runningSpan(sp *runningSpan) api.Span {
+	out := convertSpan(&sp.Span, sp.outcome, s.resource.service, sp.scope)
 	out.EndTime, out.Duration = api.Time{}, nil
 	return out
 }
@@ -223,7 +235,3 @@ func tags(attrs []otlp.KeyValue) map[string]any {
 	}
 	return m
 }
-
-// alias returns b as a string without copying, for as long as b is not changed:
-// blocks only grow.
-func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

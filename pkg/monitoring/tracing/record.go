@@ -2,7 +2,6 @@ package tracing
 
 import (
 	"sync"
-	"time"
 	"unique"
 
 	"github.com/pulsectl/pulsectl/internal/otlp"
@@ -21,13 +20,10 @@ type record struct {
 	touched    bool  // by the request that is being taken in
 	expected   int   // bytes of spans that the request still has for it
 
-	mu        sync.Mutex // below the store's
-	gone      bool       // no longer in the store: nothing may be added
-	open      int        // spans in running
-	clock     time.Time  // when the first local span started; never changed then
-	slab      []span     // for the next spans
-	running   *span      // the first of a list
-	blocks    [][]byte   // encoded spans
+	mu        sync.Mutex    // below the store's
+	open      int           // spans in running
+	running   []runningSpan // of a record that was made for a reader
+	blocks    [][]byte      // encoded spans
 	spans     entries
 	seen      map[entryKey]struct{} // once there are many
 	resources []resource
@@ -58,27 +54,9 @@ func newRecord(id TraceID) *record {
 	return r
 }
 
-// now returns the time in Unix nanoseconds by the clock that the trace's first
-// local span started: one reading of the monotonic clock where time.Now takes
-// two of clocks, and a trace's times agree when somebody sets the system's.
-func (r *record) now() int64 { return r.clock.UnixNano() + int64(time.Since(r.clock)) }
-
-// newSpan returns a zero span for the record, whose mu is held. Spans of one
-// trace come four to an allocation, so that a request's five take two; what
-// is kept longer by it is of the same request.
-func (r *record) newSpan() *span {
-	if len(r.slab) == 0 {
-		r.slab = make([]span, 4)
-	}
-	sp := &r.slab[0]
-	r.slab = r.slab[1:]
-	return sp
-}
-
 const (
 	entryBytes  = 80   // an entry and what its chunk has to spare
 	recordBytes = 1024 // a record, its place in the map and its first slices
-	openBytes   = 1024 // a running span with its buffer
 	firstBlock  = 1536 // bytes: a request of five spans
 	manySpans   = 32   // from here on the span ids are in a map, 64 bytes each
 )
@@ -130,20 +108,6 @@ func (r *record) add(e entry, raw []byte) {
 	e.off, e.size = uint32(len(r.blocks[e.block])), uint32(len(raw))
 	r.blocks[e.block] = append(r.blocks[e.block], raw...)
 	r.expected -= len(raw)
-	r.index(e)
-}
-
-// encode is add for a span that is not encoded yet: its head, and its repeated
-// fields that are. Together they have at most n bytes.
-func (r *record) encode(e entry, head *otlp.Span, fields []byte, n int) {
-	e.block = r.room(n, 0)
-	block := r.blocks[e.block]
-	off := len(block)
-	block, name := otlp.AppendSpanHead(block, head)
-	block = append(block, fields...)
-	r.blocks[e.block] = block
-	e.off, e.size = uint32(off), uint32(len(block)-off)
-	e.nameOff, e.nameN = uint32(name-off), uint32(len(head.Name))
 	r.index(e)
 }
 
@@ -234,11 +198,4 @@ func (r *record) message(e *entry) []byte { return r.blocks[e.block][e.off : e.o
 
 func (r *record) name(e *entry) []byte {
 	return r.message(e)[e.nameOff : e.nameOff+e.nameN]
-}
-
-// extent returns the number of spans, running ones too.
-func (r *record) extent() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.spans.n + r.open
 }

@@ -74,9 +74,13 @@ type Store struct {
 	truncated atomic.Int64
 	dropped   [numReasons]atomic.Int64
 
+	table   table        // of active traces
+	running atomic.Int64 // in table
+	pool    sync.Pool    // of *active
+	silent  slot         // of spans that record nothing
+
 	mu     sync.Mutex // taken before a record's
 	traces map[TraceID]*record
-	active queue // with running spans, in the order they became active
 	plain  queue // finished, in the order of their last change
 	kept   queue // the same, failed or slow
 
@@ -114,6 +118,7 @@ func New(o Options) (*Store, error) {
 	o.MaxSpanBytes = cmp.Or(o.MaxSpanBytes, 1<<20)
 	s := &Store{opts: o, masker: newMasker(o.Mask), traces: map[TraceID]*record{}, services: map[string]int{}, resource: localResource(o.Service)}
 	s.provider = &provider{store: s}
+	s.initActive()
 	return s, nil
 }
 
@@ -154,13 +159,25 @@ func (s *Store) Stats() Stats {
 	for r := range numReasons {
 		st.Dropped[reasonNames[r]] = s.dropped[r].Load()
 	}
+	here := map[TraceID]bool{}
+	s.eachActive(func(r activeRef) bool {
+		ended, running := r.extent()
+		st.Spans += ended + running
+		if running > 0 {
+			here[r.id] = true
+		}
+		return true
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st.Traces, st.Active = len(s.traces), s.active.n
-	oldest := int64(0)
-	for rec := s.active.first; rec != nil; rec = rec.next {
-		st.Spans += rec.extent()
+	st.Active = len(here)
+	st.Traces = len(s.traces) + st.Active
+	for id := range here {
+		if s.traces[id] != nil {
+			st.Traces--
+		}
 	}
+	oldest := int64(0)
 	for i := range s.briefs {
 		b := &s.briefs[i]
 		st.Spans += int(b.spans)
@@ -193,6 +210,10 @@ func (s *Store) Retention() api.Retention {
 // Link notes that a profile of the trace exists. It says whether the trace is
 // still kept; a trace holds at most 16 profiles, the last ones.
 func (s *Store) Link(id TraceID, profileID string) bool {
+	profileID = clip(profileID, 256)
+	if s.activeTrace(id).link(profileID) {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rec := s.traces[id]
@@ -201,10 +222,7 @@ func (s *Store) Link(id TraceID, profileID string) bool {
 	}
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	if len(rec.profiles) == 16 {
-		rec.profiles = append(rec.profiles[:0:0], rec.profiles[1:]...)
-	}
-	rec.profiles = append(rec.profiles, clip(profileID, 256))
+	rec.link(profileID)
 	if rec.slot > 0 {
 		s.briefs[rec.slot-1].profiled = true
 	}

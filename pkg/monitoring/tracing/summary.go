@@ -38,10 +38,11 @@ func (r *record) members(local resource, f func(*member)) {
 		m := member{id: e.id, parent: e.parent, start: e.start, outcome: e.outcome, service: res.service, name: alias(r.name(e)), raw: res.raw.Value()}
 		f(&m)
 	}
-	for sp := r.running; sp != nil; sp = sp.next {
+	for i := range r.running {
+		sp := &r.running[i]
 		m := member{
-			id: sp.sc.SpanID(), parent: sp.parent, start: sp.begun, outcome: sp.outcome, running: true,
-			service: local.service, name: sp.name, raw: local.raw.Value(),
+			id: sp.SpanID, parent: sp.ParentID, start: nanos(sp.Start), outcome: sp.outcome, running: true,
+			service: local.service, name: sp.Name, raw: local.raw.Value(),
 		}
 		f(&m)
 	}
