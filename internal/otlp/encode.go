@@ -158,6 +158,16 @@ func AppendResource(dst []byte, r *Resource) []byte {
 	return appendVarint(dst, 2, uint64(r.Dropped))
 }
 
+// AppendScope appends an InstrumentationScope message.
+func AppendScope(dst []byte, scope *Scope) []byte {
+	dst = appendText(dst, 1, scope.Name)
+	dst = appendText(dst, 2, scope.Version)
+	for _, a := range scope.Attrs {
+		dst = AppendAttr(dst, 3, a)
+	}
+	return appendVarint(dst, 4, uint64(scope.Dropped))
+}
+
 // AppendResourceSpans appends a ResourceSpans with one scope as a field of a
 // request: a Resource message, the scope and Span messages.
 func AppendResourceSpans(dst, resource []byte, scope *Scope, spans ...[]byte) []byte {
@@ -165,13 +175,7 @@ func AppendResourceSpans(dst, resource []byte, scope *Scope, spans ...[]byte) []
 	dst = appendBytes(dst, 1, string(resource))
 	inner := len(dst)
 	head := len(dst)
-	dst = appendText(dst, 1, scope.Name)
-	dst = appendText(dst, 2, scope.Version)
-	for _, a := range scope.Attrs {
-		dst = AppendAttr(dst, 3, a)
-	}
-	dst = appendVarint(dst, 4, uint64(scope.Dropped))
-	dst = wrap(dst, head, 1)
+	dst = wrap(AppendScope(dst, scope), head, 1)
 	for _, s := range spans {
 		dst = append(appendHead(dst, 2, len(s)), s...)
 	}

@@ -1,10 +1,6 @@
 package tracing
 
-import (
-	"slices"
-
-	"github.com/pulsectl/pulsectl/internal/otlp"
-)
+import "github.com/pulsectl/pulsectl/internal/otlp"
 
 // local is what a trace of this process hands to the store: when none of its
 // spans runs any more, and before that each time the ended ones have grown to
@@ -33,107 +29,58 @@ type localSpan struct {
 	outcome        outcome
 }
 
+func (l *local) message(sp *localSpan) []byte { return l.buf[sp.off : sp.off+sp.size] }
+
+func (l *local) name(sp *localSpan) []byte {
+	return l.message(sp)[sp.nameOff : sp.nameOff+sp.nameN]
+}
+
+func (l *local) note() note { return note{l.requestID, l.userID, l.metadata, l.profiles} }
+
 // land keeps the spans of l. The caller may hold the mu of their active trace,
 // so nothing in here waits for one.
 func (s *Store) land(l *local) {
+	if len(l.spans) == 0 {
+		return
+	}
 	s.mu.Lock()
-	rec := s.obtain(l.trace)
-	rec.mu.Lock()
-	before := rec.size
-	s.dropped[overLimit].Add(rec.take(s, l))
-	s.bytes.Add(rec.size - before)
-	s.shelve(rec)
-	rec.mu.Unlock()
-	s.mu.Unlock()
-}
-
-// take adds a copy of l to the record, whose mu is held. It returns how many
-// spans were beyond the limit.
-func (r *record) take(s *Store, l *local) (beyond int64) {
-	if l.requestID != "" {
-		r.size += int64(len(l.requestID) - len(r.requestID))
-		r.requestID = l.requestID
-	}
-	if l.userID != "" {
-		r.size += int64(len(l.userID) - len(r.userID))
-		r.userID = l.userID
-	}
-	for _, a := range l.metadata {
-		r.setMetadata(a)
-	}
-	for _, id := range l.profiles {
-		r.link(id)
-	}
 	for i := range l.spans {
 		sp := &l.spans[i]
-		e := entry{
-			id: sp.id, parent: sp.parent, start: sp.start, end: sp.end, nameOff: sp.nameOff, nameN: sp.nameN,
-			kind: sp.kind, outcome: sp.outcome, resource: r.resourceIndex(s.resource), scope: r.scopeIndex(l.scopes[sp.scope]),
+		a := arrival{trace: l.trace, message: l.message(sp), name: l.name(sp), from: s.localSender(l.scopes[sp.scope]), row: row{
+			id: sp.id, parent: sp.parent, start: sp.start, took: sp.end - sp.start, kind: sp.kind, outcome: sp.outcome,
+		}}
+		if why := s.insert(&a, l.at); why != numReasons {
+			s.dropped[why].Add(1)
 		}
-		if r.seen != nil && r.has(e.key()) {
-			continue
-		}
-		if r.spans.n >= s.opts.MaxSpans {
-			beyond++
-			continue
-		}
-		r.add(e, l.buf[sp.off:sp.off+sp.size])
 	}
-	r.arrived = l.at
-	return beyond
-}
-
-func (r *record) setMetadata(a otlp.KeyValue) {
-	at := slices.IndexFunc(r.metadata, func(b otlp.KeyValue) bool { return b.Key == a.Key })
-	if at < 0 {
-		r.metadata = append(r.metadata, a)
-		r.size += int64(64 + len(a.Key) + len(a.Value.Str))
-		return
+	if p, found := s.traces.find(&l.trace); found {
+		n := l.note()
+		s.annotate(p, &n)
 	}
-	r.size += int64(len(a.Value.Str) - len(r.metadata[at].Value.Str))
-	r.metadata[at] = a
-}
-
-// link notes a profile; the last 16 stay.
-func (r *record) link(id string) {
-	if slices.Contains(r.profiles, id) {
-		return
-	}
-	if len(r.profiles) == maxProfiles {
-		r.profiles = append(r.profiles[:0:0], r.profiles[1:]...)
-	}
-	r.profiles = append(r.profiles, id)
-}
-
-const maxProfiles = 16
-
-// shown returns the trace of an active one as the readers take it: what is
-// kept of it and what runs in one record, which is theirs alone.
-func (s *Store) shown(v *activeView) *record {
-	r := newRecord(v.trace)
-	s.mu.Lock()
-	if kept := s.traces[v.trace]; kept != nil {
-		kept.mu.Lock()
-		r.copy(kept)
-		kept.mu.Unlock()
-	}
+	s.settle()
+	waiting := len(s.unpacked)
 	s.mu.Unlock()
-	r.take(s, &v.local)
-	r.running, r.open = v.running, len(v.running)
-	if r.start == 0 || v.start < r.start {
-		r.start = v.start
+	if waiting > packLater {
+		s.packFull(packLater / 2)
 	}
-	return r
 }
 
-// copy adds all of what other has, which is locked.
-func (r *record) copy(other *record) {
-	r.requestID, r.userID = other.requestID, other.userID
-	r.metadata, r.profiles = slices.Clone(other.metadata), slices.Clone(other.profiles)
-	r.arrived, r.seen = other.arrived, map[entryKey]struct{}{}
-	for e := range other.spans.all {
-		of := *e
-		of.resource, of.scope = r.resourceIndex(other.resources[e.resource]), r.scopeIndex(other.scopes[e.scope])
-		r.add(of, other.message(e))
+// localSender returns this process as the sender of a scope's spans. The caller
+// holds mu.
+func (s *Store) localSender(scope string) *sender {
+	if s.locals == nil {
+		s.locals = map[string]*sender{}
 	}
+	from := s.locals[scope]
+	if from == nil {
+		if len(s.locals) >= maxLocals {
+			clear(s.locals)
+		}
+		from = &sender{resource: s.resource.raw, scope: otlp.AppendScope(nil, &otlp.Scope{Name: scope}), service: s.resource.service, name: clip(scope, maxName)}
+		s.locals[scope] = from
+	}
+	return from
 }
+
+// maxLocals is how many scopes of this process the store knows by heart.
+const maxLocals = 256

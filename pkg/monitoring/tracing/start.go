@@ -247,16 +247,8 @@ func (s *Store) fit(a otlp.KeyValue) otlp.KeyValue {
 }
 
 func (s *Store) fitText(a otlp.KeyValue) otlp.KeyValue {
-	a.Value = s.masker.value(a.Key, a.Value)
-	if len(a.Value.Str) <= s.opts.MaxValueBytes {
-		return a
-	}
-	s.truncated.Add(1)
-	switch a.Value.Kind {
-	case otlp.KindArray, otlp.KindMap: // cut inside it would be broken: its beginning as text
-		a.Value = otlp.String(clip(a.Value.Text(), s.opts.MaxValueBytes))
-	default:
-		a.Value.Str = clip(a.Value.Str, s.opts.MaxValueBytes)
+	if s.veil(&a) {
+		s.truncated.Add(1)
 	}
 	return a
 }

@@ -79,13 +79,20 @@ type Store struct {
 	pool    sync.Pool    // of *active
 	silent  slot         // of spans that record nothing
 
-	mu     sync.Mutex // taken before a record's
-	traces map[TraceID]*record
-	plain  queue // finished, in the order of their last change
-	kept   queue // the same, failed or slow
+	evicting   sync.Mutex // taken by who makes room, before mu
+	chunkBytes int        // of the messages of a full chunk
 
-	briefs   []brief        // of the traces in plain and kept, in no order
-	services map[string]int // numbers of their bits in briefs, at most maxServiceBits
+	mu       sync.RWMutex // below the mu of an active trace
+	traces   index
+	shelves  [numShelves]shelf
+	families map[uint32]*family // of traces with many spans, by their place
+	notes    map[uint32]string  // by the place of their trace
+	services map[string]int     // numbers of their bits, at most maxServiceBits
+	locals   map[string]*sender // this process, by scope
+	unpacked []*chunk           // full ones
+	chunks   uint64             // how many there were
+	used     []byte             // of a chunk that was packed, for the messages of another
+	scratch  []byte
 }
 
 // New returns an empty Store. Options out of bounds are an error.
@@ -116,13 +123,17 @@ func New(o Options) (*Store, error) {
 	o.MaxLinks = cmp.Or(o.MaxLinks, 128)
 	o.MaxValueBytes = cmp.Or(o.MaxValueBytes, 16<<10)
 	o.MaxSpanBytes = cmp.Or(o.MaxSpanBytes, 1<<20)
-	s := &Store{opts: o, masker: newMasker(o.Mask), traces: map[TraceID]*record{}, services: map[string]int{}, resource: localResource(o.Service)}
+	s := &Store{
+		opts: o, masker: newMasker(o.Mask), resource: localResource(o.Service),
+		chunkBytes: int(min(max(o.MaxBytes/32, 16<<10), chunkBytes)),
+		traces:     newIndex(), families: map[uint32]*family{}, notes: map[uint32]string{}, services: map[string]int{},
+	}
 	s.provider = &provider{store: s}
 	s.initActive()
 	return s, nil
 }
 
-// Run drops traces older than Options.MaxAge until ctx is done. It looks once
+// Run drops traces older than Options.MaxAge and packs full chunks until ctx is done. It looks once
 // a second, or ten times in MaxAge if that is rarer.
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(min(max(s.opts.MaxAge/10, time.Second), time.Minute))
@@ -133,6 +144,7 @@ func (s *Store) Run(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			s.removeOlder(now.Add(-s.opts.MaxAge), expired, false)
+			s.packFull(0)
 		}
 	}
 }
@@ -168,21 +180,23 @@ func (s *Store) Stats() Stats {
 		}
 		return true
 	})
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	st.Active = len(here)
-	st.Traces = len(s.traces) + st.Active
+	st.Traces = s.traces.n + st.Active
 	for id := range here {
-		if s.traces[id] != nil {
+		if _, found := s.traces.find(&id); found {
 			st.Traces--
 		}
 	}
 	oldest := int64(0)
-	for i := range s.briefs {
-		b := &s.briefs[i]
-		st.Spans += int(b.spans)
-		if b.start > 0 && (oldest == 0 || b.start < oldest) {
-			oldest = b.start
+	for p, n := range s.traces.spans {
+		if n == 0 {
+			continue
+		}
+		st.Spans += int(n)
+		if start := s.traces.start[p]; start > 0 && (oldest == 0 || start < oldest) {
+			oldest = start
 		}
 	}
 	if oldest > 0 {
@@ -216,15 +230,9 @@ func (s *Store) Link(id TraceID, profileID string) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rec := s.traces[id]
-	if rec == nil {
-		return false
+	p, found := s.traces.find(&id)
+	if found {
+		s.annotate(p, &note{profiles: []string{profileID}})
 	}
-	rec.mu.Lock()
-	defer rec.mu.Unlock()
-	rec.link(profileID)
-	if rec.slot > 0 {
-		s.briefs[rec.slot-1].profiled = true
-	}
-	return true
+	return found
 }
