@@ -21,8 +21,10 @@ type chunk struct {
 	places  map[group]uint16 // of groups, while it fills up
 	full    bool
 	gone    bool
+	owed    bool        // the log has to be told anew what is in it
 	seen    atomic.Bool // a reader may have the raw messages
 	live    int         // rows that belong to a trace
+	through uint64      // sequence of the last record that is in it or earlier ones as a whole
 	arrived int64       // when the last row came
 	charged int64       // bytes that the store has counted
 }

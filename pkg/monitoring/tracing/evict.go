@@ -1,6 +1,8 @@
 package tracing
 
-import "time"
+import (
+	"time"
+)
 
 // shrink drops the oldest spans until the store is within its bytes: a whole
 // chunk of ordinary ones at a time, of which the spans of failed and slow
@@ -15,6 +17,7 @@ func (s *Store) shrink() {
 	s.packFull(0)
 	for s.bytes.Load() > s.opts.MaxBytes {
 		if s.evict() {
+			s.settleLog()
 			s.packFull(0)
 			continue
 		}
@@ -78,17 +81,27 @@ func (s *Store) rescue(c *chunk) {
 		messages[k] = u.message(src, c.at[i], c.length[i])
 	}
 	s.mu.Lock()
+	var told *form
+	sequence := s.sequence(kept)
+	if sequence > 0 {
+		told = newForm(kept)
+	}
 	senders := make([]sender, len(c.groups))
 	for k, i := range moving {
 		if c.gone || c.trace[i] == noTrace || messages[k] == nil {
 			continue
 		}
-		s.move(c, i, messages[k], &senders[c.group[i]])
+		s.move(c, i, messages[k], &senders[c.group[i]], told)
+	}
+	if told != nil {
+		s.mu.Unlock()
+		s.record(kept, sequence, told.record(), told.n())
+		s.mu.Lock()
 	}
 }
 
 // move puts a span of a chunk on the shelf of those that matter.
-func (s *Store) move(c *chunk, i int, message []byte, from *sender) {
+func (s *Store) move(c *chunk, i int, message []byte, from *sender, told *form) {
 	if from.chunk == 0 {
 		g := c.groups[c.group[i]]
 		*from = sender{resource: c.get(g.resource), scope: c.get(g.scope), service: c.texts.string(g.service), name: c.texts.string(g.name)}
@@ -97,6 +110,10 @@ func (s *Store) move(c *chunk, i int, message []byte, from *sender) {
 	a := arrival{message: message, name: c.get(c.name[i]), from: from, row: row{
 		trace: p, id: c.id[i], parent: c.parent[i], start: c.start[i], took: c.took[i], kind: c.kind[i] & 15, outcome: c.outcome(i),
 	}}
+	if told != nil {
+		a.trace = x.id[p]
+		told.put(a, s.notes[p])
+	}
 	to, number := s.place(kept, &a, x.head[kept][p])
 	to.arrived = max(to.arrived, c.arrived)
 	x.head[kept][p] = number
@@ -149,40 +166,61 @@ func (s *Store) forget(p uint32) {
 	s.traces.remove(p)
 }
 
-// remove drops a whole trace. A chunk that has no other goes too; in others
-// its rows stay behind until those go. The caller holds mu.
+// remove drops a whole trace. The caller holds mu.
 func (s *Store) remove(p uint32, why reason) {
-	var empty []*chunk
-	for i := range s.shelves {
-		s.shelves[i].walk(s.traces.head[i][p], func(c *chunk, i int) bool {
-			c.trace[i] = noTrace
-			s.dropped[why].Add(1)
-			if c.live--; c.live == 0 {
-				empty = append(empty, c)
-			}
-			return true
-		})
-	}
-	for _, c := range empty {
-		s.shelfOf(c).drop(s, c)
+	n := s.traces.spans[p]
+	s.dropped[why].Add(int64(n))
+	for shelf := range s.shelves {
+		s.strike(p, shelf, why == cleaned)
 	}
 	s.forget(p)
 }
 
-func (s *Store) shelfOf(c *chunk) *shelf {
-	for i := range s.shelves {
-		sh := &s.shelves[i]
-		if k, _ := sh.at(c.first); k == c {
-			return sh
-		}
+// withdraw drops what one shelf has of a trace.
+func (s *Store) withdraw(p uint32, shelf int) {
+	n := s.strike(p, shelf, false)
+	s.traces.head[shelf][p] = 0
+	s.traces.lost[p] += n
+	if s.traces.spans[p] -= n; s.traces.spans[p] == 0 {
+		s.forget(p)
 	}
-	return &s.shelves[plain] // it has gone
+}
+
+// strike takes the rows of a trace out of a shelf. A chunk that has no others
+// goes too; in the rest they stay behind until that goes.
+func (s *Store) strike(p uint32, shelf int, told bool) (n uint32) {
+	var empty []*chunk
+	s.shelves[shelf].walk(s.traces.head[shelf][p], func(c *chunk, i int) bool {
+		n++
+		c.trace[i] = noTrace
+		if told && c.packed != nil && s.opts.Log != nil && !c.owed {
+			c.owed = true
+			s.owed.rewritten = append(s.owed.rewritten, c)
+		}
+		if c.live--; c.live == 0 {
+			empty = append(empty, c)
+		}
+		return true
+	})
+	for _, c := range empty {
+		s.shelves[shelf].drop(s, c)
+	}
+	return n
+}
+
+// shelfNumber returns where a chunk is.
+func (s *Store) shelfNumber(c *chunk) int {
+	if k, _ := s.shelves[kept].at(c.first); k == c {
+		return kept
+	}
+	return plain
 }
 
 // removeOlder drops the finished traces that ended before t. What a dry run
 // says would be freed is an estimate: chunks go as a whole.
 func (s *Store) removeOlder(t time.Time, why reason, dryRun bool) (removed int, freed int64) {
 	before := t.UnixNano()
+	defer s.settleLog()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held := s.bytes.Load()
@@ -194,10 +232,16 @@ func (s *Store) removeOlder(t time.Time, why reason, dryRun bool) (removed int, 
 		if dryRun {
 			freed += s.weigh(p)
 		} else {
+			if why == cleaned && s.opts.Log != nil {
+				s.owed.removed = append(s.owed.removed, s.traces.id[p])
+			}
 			s.remove(p, why)
 		}
 		return true
 	})
+	if len(s.owed.removed) > 0 {
+		s.owed.sequences = [numShelves]uint64{s.sequence(plain), s.sequence(kept)}
+	}
 	if !dryRun {
 		freed = held - s.bytes.Load()
 	}

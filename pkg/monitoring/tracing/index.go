@@ -161,12 +161,12 @@ func (x *index) remove(p uint32) {
 }
 
 // note adds what one span tells of its trace.
-func (x *index) note(p uint32, r *row, number uint32, services uint64, now int64) {
+func (x *index) note(p uint32, r *row, services uint64, now int64) {
 	if r.start > 0 && (x.start[p] == 0 || r.start < x.start[p]) {
 		x.start[p] = r.start
 	}
 	x.end[p] = max(x.end[p], r.start+r.took)
-	x.arrived[p] = now
+	x.arrived[p] = max(x.arrived[p], now)
 	x.services[p] |= services
 	x.spans[p]++
 	switch r.outcome {
@@ -176,7 +176,6 @@ func (x *index) note(p uint32, r *row, number uint32, services uint64, now int64
 	case aborted:
 		x.flags[p] |= wasCut
 	}
-	x.head[plain][p] = number
 }
 
 // status is how a trace ended: as its root did, and if that is well as its

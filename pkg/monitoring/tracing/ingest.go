@@ -25,6 +25,7 @@ func (s *Store) AddOTLP(body []byte) (accepted, rejected int, err error) {
 	s.hail(in)
 	now := time.Now().UnixNano()
 	s.mu.Lock()
+	sequence := s.sequence(plain)
 	for i := range in.scanner.Spans {
 		why := s.take(in, body, &in.scanner.Spans[i], now)
 		if why == numReasons {
@@ -37,9 +38,17 @@ func (s *Store) AddOTLP(body []byte) (accepted, rejected int, err error) {
 	}
 	s.settle()
 	s.mu.Unlock()
+	s.logRequest(sequence, body, len(in.scanner.Spans))
 	s.packFull(0)
 	s.shrink()
 	return len(in.scanner.Spans) - rejected, rejected, nil
+}
+
+// logRequest records a request as it was sent.
+func (s *Store) logRequest(sequence uint64, body []byte, spans int) {
+	if sequence > 0 {
+		s.record(plain, sequence, append([]byte{recordRequest}, body...), spans)
+	}
 }
 
 // intake is what it takes to read one request, used again for the next.

@@ -27,34 +27,52 @@ type sender struct {
 
 // insert keeps a span that came at now. It returns numReasons, or why the span
 // is not kept. The caller holds mu.
-func (s *Store) insert(a *arrival, now int64) reason {
-	x := &s.traces
-	p, found := x.find(&a.trace)
-	if found {
-		if s.meet(p, &a.row) {
-			return duplicate
-		}
-		if int(x.spans[p]) >= s.opts.MaxSpans {
-			return overLimit
-		}
-	} else {
-		p = x.add(&a.trace)
-		s.bytes.Add(traceBytes)
-		if a.row.parent.IsValid() && a.row.parent != a.row.id {
-			x.orphans[p] = 1
-		}
+func (s *Store) insert(a *arrival, now int64) reason { return s.insertOn(plain, a, now) }
+
+func (s *Store) insertOn(shelf int, a *arrival, now int64) reason {
+	p, why := s.admit(&a.trace, &a.row)
+	if why != numReasons {
+		return why
 	}
 	a.row.trace = p
-	c, number := s.place(plain, a, x.head[plain][p])
-	c.arrived = now
+	c, number := s.place(shelf, a, s.traces.head[shelf][p])
+	c.arrived = max(c.arrived, now)
 	if a.from.bit == 0 {
 		a.from.bit = s.serviceBit(a.from.service)
 	}
-	x.note(p, &a.row, number, a.from.bit, now)
-	if !a.row.parent.IsValid() {
-		s.crown(p, &a.row, number)
-	}
+	s.enlist(p, &a.row, shelf, number, a.from.bit, now)
 	return numReasons
+}
+
+// admit returns the place of the span's trace, which may be new. The caller
+// holds mu.
+func (s *Store) admit(id *TraceID, r *row) (p uint32, why reason) {
+	x := &s.traces
+	p, found := x.find(id)
+	if found {
+		switch {
+		case s.meet(p, r):
+			return p, duplicate
+		case int(x.spans[p]) >= s.opts.MaxSpans:
+			return p, overLimit
+		}
+		return p, numReasons
+	}
+	p = x.add(id)
+	s.bytes.Add(traceBytes)
+	if r.parent.IsValid() && r.parent != r.id {
+		x.orphans[p] = 1
+	}
+	return p, numReasons
+}
+
+// enlist adds what the span tells of its trace. The caller holds mu.
+func (s *Store) enlist(p uint32, r *row, shelf int, number uint32, bit uint64, now int64) {
+	s.traces.note(p, r, bit, now)
+	s.traces.head[shelf][p] = number
+	if !r.parent.IsValid() {
+		s.crown(p, r, shelf, number)
+	}
 }
 
 // place puts a span into the chunk of a shelf that fills up. The trace's row
@@ -63,6 +81,7 @@ func (s *Store) place(shelf int, a *arrival, before uint32) (c *chunk, number ui
 	sh := &s.shelves[shelf]
 	c, full := sh.open(s, len(a.message))
 	if full != nil {
+		full.through = max(s.sequences[shelf], 1) - 1
 		sh.charge(s, full)
 		s.unpacked = append(s.unpacked, full)
 	}
@@ -85,7 +104,7 @@ func (s *Store) place(shelf int, a *arrival, before uint32) (c *chunk, number ui
 }
 
 // crown makes a span without a parent the root of its trace if no earlier one is.
-func (s *Store) crown(p uint32, r *row, number uint32) {
+func (s *Store) crown(p uint32, r *row, shelf int, number uint32) {
 	x := &s.traces
 	if x.flags[p]&hasRoot != 0 {
 		if c, i := s.shelves[x.rootShelf(p)].at(x.root[p]); c != nil &&
@@ -95,6 +114,9 @@ func (s *Store) crown(p uint32, r *row, number uint32) {
 	}
 	x.root[p], x.began[p] = number, r.outcome
 	x.flags[p] = x.flags[p]&^rootKept | hasRoot
+	if shelf == kept {
+		x.flags[p] |= rootKept
+	}
 }
 
 func (x *index) rootShelf(p uint32) int {
@@ -143,9 +165,10 @@ func (s *Store) packFull(but int) {
 				s.used = c.raw
 			}
 			c.raw, c.packed = nil, p
-			s.shelfOf(c).charge(s, c)
+			s.shelves[s.shelfNumber(c)].charge(s, c)
 		}
 		s.mu.Unlock()
+		s.publish(c)
 	}
 }
 

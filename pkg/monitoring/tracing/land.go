@@ -44,11 +44,9 @@ func (s *Store) land(l *local) {
 		return
 	}
 	s.mu.Lock()
+	sequence := s.sequence(plain)
 	for i := range l.spans {
-		sp := &l.spans[i]
-		a := arrival{trace: l.trace, message: l.message(sp), name: l.name(sp), from: s.localSender(l.scopes[sp.scope]), row: row{
-			id: sp.id, parent: sp.parent, start: sp.start, took: sp.end - sp.start, kind: sp.kind, outcome: sp.outcome,
-		}}
+		a := l.arrival(&l.spans[i], s.localSender(l.scopes[l.spans[i].scope]))
 		if why := s.insert(&a, l.at); why != numReasons {
 			s.dropped[why].Add(1)
 		}
@@ -59,10 +57,34 @@ func (s *Store) land(l *local) {
 	}
 	s.settle()
 	waiting := len(s.unpacked)
+	var told *form
+	if sequence > 0 {
+		told = s.told(l)
+	}
 	s.mu.Unlock()
+	if told != nil {
+		s.record(plain, sequence, told.record(), told.n())
+	}
 	if waiting > packLater {
 		s.packFull(packLater / 2)
 	}
+}
+
+// told is l as the log is told of it. The caller holds mu.
+func (s *Store) told(l *local) *form {
+	f := newForm(plain)
+	n := l.note()
+	encoded := string(n.append(nil))
+	for i := range l.spans {
+		f.put(l.arrival(&l.spans[i], s.localSender(l.scopes[l.spans[i].scope])), encoded)
+	}
+	return f
+}
+
+func (l *local) arrival(sp *localSpan, from *sender) arrival {
+	return arrival{trace: l.trace, message: l.message(sp), name: l.name(sp), from: from, row: row{
+		id: sp.id, parent: sp.parent, start: sp.start, took: sp.end - sp.start, kind: sp.kind, outcome: sp.outcome,
+	}}
 }
 
 // localSender returns this process as the sender of a scope's spans. The caller

@@ -77,11 +77,8 @@ func (sh *shelf) open(s *Store, size int) (c, full *chunk) {
 			sh.usedRows, sh.usedRaw, full = c.n(), len(c.raw), c
 		}
 	}
-	if sh.next == 0 || sh.next > 1<<32-1-2*maxRows {
-		sh.next = 1
-	}
 	s.chunks++
-	c = newChunk(s.chunks, sh.next, sh.usedRows, sh.usedRaw, s.used)
+	c = newChunk(s.chunks, sh.begin(), sh.usedRows, sh.usedRaw, s.used)
 	s.used = nil
 	sh.chunks = append(sh.chunks, c)
 	return c, full
@@ -93,6 +90,9 @@ func (sh *shelf) drop(s *Store, c *chunk) {
 		sh.chunks = slices.Delete(sh.chunks, i, i+1)
 	}
 	c.gone = true
+	if s.opts.Log != nil && !s.replaying {
+		s.owed.dropped = append(s.owed.dropped, c.number)
+	}
 	sh.bytes -= c.charged
 	s.bytes.Add(-c.charged)
 	c.charged = 0

@@ -43,6 +43,8 @@ type Options struct {
 	MaxLinks      int // of a span; 0 means 128
 	MaxValueBytes int // of a text; longer ones are cut; 0 means 16 KiB
 	MaxSpanBytes  int // of a span as a whole; 0 means 1 MiB
+
+	Log Log // where spans outlive the process; nil means nowhere
 }
 
 // reason is why spans were dropped.
@@ -72,6 +74,7 @@ type Store struct {
 	bytes     atomic.Int64 // of all records, the active ones too
 	received  atomic.Int64
 	truncated atomic.Int64
+	unlogged  atomic.Int64
 	dropped   [numReasons]atomic.Int64
 
 	table   table        // of active traces
@@ -82,17 +85,20 @@ type Store struct {
 	evicting   sync.Mutex // taken by who makes room, before mu
 	chunkBytes int        // of the messages of a full chunk
 
-	mu       sync.RWMutex // below the mu of an active trace
-	traces   index
-	shelves  [numShelves]shelf
-	families map[uint32]*family // of traces with many spans, by their place
-	notes    map[uint32]string  // by the place of their trace
-	services map[string]int     // numbers of their bits, at most maxServiceBits
-	locals   map[string]*sender // this process, by scope
-	unpacked []*chunk           // full ones
-	chunks   uint64             // how many there were
-	used     []byte             // of a chunk that was packed, for the messages of another
-	scratch  []byte
+	mu        sync.RWMutex // below the mu of an active trace
+	traces    index
+	shelves   [numShelves]shelf
+	families  map[uint32]*family // of traces with many spans, by their place
+	notes     map[uint32]string  // by the place of their trace
+	services  map[string]int     // numbers of their bits, at most maxServiceBits
+	locals    map[string]*sender // this process, by scope
+	unpacked  []*chunk           // full ones
+	chunks    uint64             // how many there were
+	owed      owed
+	sequences [numShelves]uint64 // of the last records
+	replaying bool
+	used      []byte // of a chunk that was packed, for the messages of another
+	scratch   []byte
 }
 
 // New returns an empty Store. Options out of bounds are an error.
@@ -130,7 +136,7 @@ func New(o Options) (*Store, error) {
 	}
 	s.provider = &provider{store: s}
 	s.initActive()
-	return s, nil
+	return s, s.replay()
 }
 
 // Run drops traces older than Options.MaxAge and packs full chunks until ctx is done. It looks once
@@ -161,13 +167,14 @@ type Stats struct {
 	Bytes                 int64
 	Oldest                time.Time        // start of the oldest finished trace's first span; zero if there is none
 	Received              int64            // spans taken in since the start
-	Truncated             int64            // texts that were cut
+	Truncated             int64            // texts of this process's spans that were cut; of others, api.Span.Dropped tells
+	Unlogged              int64            // spans that Options.Log did not take
 	Dropped               map[string]int64 // spans since the start by reason, each reason always present
 }
 
 // Stats returns the figures of now.
 func (s *Store) Stats() Stats {
-	st := Stats{Bytes: s.bytes.Load(), Received: s.received.Load(), Truncated: s.truncated.Load(), Dropped: map[string]int64{}}
+	st := Stats{Bytes: s.bytes.Load(), Received: s.received.Load(), Truncated: s.truncated.Load(), Unlogged: s.unlogged.Load(), Dropped: map[string]int64{}}
 	for r := range numReasons {
 		st.Dropped[reasonNames[r]] = s.dropped[r].Load()
 	}
