@@ -93,8 +93,8 @@ func (sp *span) SetAttributes(kvs ...attribute.KeyValue) {
 	if !sp.lock() {
 		return
 	}
-	for _, kv := range kvs {
-		sp.setAttr(sp.a.store.attr(kv))
+	for i := range kvs {
+		sp.set(&kvs[i])
 	}
 	sp.a.mu.Unlock()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -36,32 +37,45 @@ func (h Span) SetName(name string) {
 }
 
 // SetString sets an attribute; of several under one key the last counts.
-func (h Span) SetString(key, v string) { h.set(key, otlp.String(v)) }
+func (h Span) SetString(key, v string) {
+	if h.sp == nil || h.sp.gen == 0 {
+		return
+	}
+	key = clip(key, maxName)
+	v = h.sp.a.store.text(key, v)
+	if h.sp.lock() {
+		h.sp.setText(key, v)
+		h.sp.a.mu.Unlock()
+	}
+}
 
 // SetInt sets an attribute.
-func (h Span) SetInt(key string, v int64) { h.set(key, otlp.Int(v)) }
+func (h Span) SetInt(key string, v int64) { h.setNumber(key, otlp.KindInt, uint64(v)) }
 
 // SetBool sets an attribute.
-func (h Span) SetBool(key string, v bool) { h.set(key, otlp.Bool(v)) }
+func (h Span) SetBool(key string, v bool) { h.setNumber(key, otlp.KindBool, truth(v)) }
 
 // SetFloat sets an attribute. What JSON has no number for is read back as text.
-func (h Span) SetFloat(key string, v float64) { h.set(key, otlp.Float(v)) }
+func (h Span) SetFloat(key string, v float64) {
+	h.setNumber(key, otlp.KindFloat, math.Float64bits(v))
+}
+
+func (h Span) setNumber(key string, kind otlp.Kind, num uint64) {
+	if h.sp != nil && h.sp.lock() {
+		h.sp.setNumber(clip(key, maxName), kind, num)
+		h.sp.a.mu.Unlock()
+	}
+}
 
 // SetAny sets an attribute of any type: what has no form of its own in
 // OpenTelemetry becomes text as fmt prints it.
 func (h Span) SetAny(key string, v any) {
-	if h.Recording() {
-		h.set(key, anyValue(v))
-	}
-}
-
-func (h Span) set(key string, v otlp.Value) {
-	if h.sp == nil || h.sp.gen == 0 {
+	if !h.Recording() {
 		return
 	}
-	kv := h.sp.a.store.fit(otlp.KeyValue{Key: clip(key, maxName), Value: v})
+	kv := h.sp.a.store.fit(otlp.KeyValue{Key: clip(key, maxName), Value: anyValue(v)})
 	if h.sp.lock() {
-		h.sp.setAttr(kv)
+		h.sp.setAny(kv)
 		h.sp.a.mu.Unlock()
 	}
 }
@@ -222,7 +236,7 @@ func (sp *span) end(at time.Time) {
 	if sp.outcome == unset && cut != nil {
 		sp.outcome, sp.message = outcomeOf(cut), cut.Error()
 	}
-	sp.keep(sp, end)
+	sp.keep(end)
 	sp.finish()
 	switch {
 	case a.open == 0:

@@ -70,8 +70,8 @@ func (s *Store) start(ctx context.Context, name string, o *StartOptions) *span {
 	sl := a.take()
 	sl.begin(sp, from.span, name, uint8(kind), begun)
 	sl.scope = a.scopeIndex(o.Scope)
-	for _, kv := range o.Attrs {
-		sl.setAttr(s.attr(kv))
+	for i := range o.Attrs {
+		sl.set(&o.Attrs[i])
 	}
 	if o.RequestID != "" || o.UserID != "" || len(o.Metadata) > 0 {
 		a.describe(o)
@@ -244,6 +244,14 @@ func (s *Store) fit(a otlp.KeyValue) otlp.KeyValue {
 		return a
 	}
 	return s.fitText(a)
+}
+
+// text is fit for text.
+func (s *Store) text(key, v string) string {
+	if len(v) <= s.opts.MaxValueBytes && s.masker.lookup(key).plain() {
+		return v
+	}
+	return s.fitText(otlp.KeyValue{Key: key, Value: otlp.String(v)}).Value.Str
 }
 
 func (s *Store) fitText(a otlp.KeyValue) otlp.KeyValue {
