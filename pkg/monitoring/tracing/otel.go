@@ -77,7 +77,7 @@ func (sp *span) End(opts ...trace.SpanEndOption) {
 		c := trace.NewSpanEndConfig(opts...)
 		at = c.Timestamp()
 	}
-	sp.end(at)
+	sp.end(at, nil)
 }
 
 // SetName replaces the name.

@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel/trace/embedded"
 
 	"github.com/pulsectl/pulsectl/internal/otlp"
+	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
 // slot is where a span of an active trace runs. One after the other runs in it,
@@ -78,7 +79,7 @@ func (sl *slot) set(kv *attribute.KeyValue) {
 	case attribute.FLOAT64:
 		sl.setNumber(key, otlp.KindFloat, math.Float64bits(v.AsFloat64()))
 	default:
-		sl.setAny(sl.a.store.attr(*kv))
+		sl.setAny(sl.a.store.attr(kv))
 	}
 }
 
@@ -99,6 +100,29 @@ func (sl *slot) setNumber(key string, kind otlp.Kind, num uint64) {
 func (sl *slot) setAny(kv otlp.KeyValue) {
 	if sl.room(kv.Key) {
 		sl.added(otlp.AppendAttr(sl.buf, otlp.FieldAttrs, kv))
+	}
+}
+
+// setStatus sets the outcome that the API calls so. The message is masked
+// already.
+func (sl *slot) setStatus(status api.Status, message string) {
+	for o := ok; o <= aborted; o++ {
+		if o.status() == status {
+			sl.outcome, sl.message = o, message
+		}
+	}
+}
+
+// conclude sets what the end brings.
+func (sl *slot) conclude(o *EndOptions, attrs []attribute.KeyValue) {
+	if o.Name != "" {
+		sl.name = clip(o.Name, maxName)
+	}
+	for i := range attrs {
+		sl.set(&attrs[i])
+	}
+	if o.Status != "" {
+		sl.setStatus(o.Status, sl.a.store.message(o.Message))
 	}
 }
 

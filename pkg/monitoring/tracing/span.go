@@ -95,22 +95,21 @@ func (h Span) AddLog(level, message string, fields ...attribute.KeyValue) {
 }
 
 // SetStatus sets how the span ended, with a message for failures. It stands
-// over what the context says.
+// over what the context says. A status that is none changes nothing.
 func (h Span) SetStatus(status api.Status, message string) {
 	if h.sp == nil || h.sp.gen == 0 {
 		return
 	}
-	s := h.sp.a.store
-	message = clip(s.masker.text(message), s.opts.MaxValueBytes)
-	if !h.sp.lock() {
-		return
+	message = h.sp.a.store.message(message)
+	if h.sp.lock() {
+		h.sp.setStatus(status, message)
+		h.sp.a.mu.Unlock()
 	}
-	defer h.sp.a.mu.Unlock()
-	for o := ok; o <= aborted; o++ {
-		if o.status() == status {
-			h.sp.outcome, h.sp.message = o, message
-		}
-	}
+}
+
+// message returns a status message as it is kept.
+func (s *Store) message(m string) string {
+	return clip(s.masker.text(m), s.opts.MaxValueBytes)
 }
 
 // Fail notes err as the reason why the span failed: as timeout or aborted if
@@ -137,14 +136,39 @@ func outcomeOf(err error) outcome {
 // End ends the span now; a second End does nothing.
 func (h Span) End() {
 	if h.sp != nil {
-		h.sp.end(time.Time{})
+		h.sp.end(time.Time{}, nil)
 	}
 }
 
 // EndAt ends the span at t.
 func (h Span) EndAt(t time.Time) {
 	if h.sp != nil {
-		h.sp.end(t)
+		h.sp.end(t, nil)
+	}
+}
+
+// EndOptions is what is known of a span at its end.
+type EndOptions struct {
+	Time    time.Time  // zero means now
+	Name    string     // replaces the name; "" leaves it
+	Status  api.Status // stands over what the context says; "" leaves it
+	Message string     // of the status
+}
+
+// EndWith sets what the options say and the attributes, and ends the span. The
+// attributes are no option so that they stay on the caller's stack.
+func (h Span) EndWith(o EndOptions, attrs ...attribute.KeyValue) {
+	if h.sp != nil {
+		h.sp.end(o.Time, &o, attrs...)
+	}
+}
+
+// Describe adds to what StartOptions said of the span's trace, such as the user
+// once he is known.
+func (h Span) Describe(requestID, userID string, metadata ...attribute.KeyValue) {
+	if h.sp != nil && h.sp.lock() {
+		h.sp.a.describe(requestID, userID, metadata)
+		h.sp.a.mu.Unlock()
 	}
 }
 
@@ -211,15 +235,15 @@ func (sp *span) addEvent(at time.Time, name, level string, kvs []attribute.KeyVa
 // convert appends attributes up to the limit and counts the rest.
 func (s *Store) convert(dst []otlp.KeyValue, kvs []attribute.KeyValue) ([]otlp.KeyValue, uint32) {
 	n := min(len(kvs), max(s.opts.MaxAttrs-len(dst), 0))
-	for _, kv := range kvs[:n] {
-		dst = append(dst, s.attr(kv))
+	for i := range kvs[:n] {
+		dst = append(dst, s.attr(&kvs[i]))
 	}
 	return dst, uint32(len(kvs) - n)
 }
 
 // end moves the span from the running ones to the ended ones, and lands its
 // trace if it was the last.
-func (sp *span) end(at time.Time) {
+func (sp *span) end(at time.Time, o *EndOptions, attrs ...attribute.KeyValue) {
 	if sp.gen == 0 {
 		return
 	}
@@ -228,10 +252,9 @@ func (sp *span) end(at time.Time) {
 		return
 	}
 	a := sp.a
-	a.at = a.now()
-	end := a.at
-	if !at.IsZero() {
-		end = at.UnixNano()
+	end := a.stop(at)
+	if o != nil {
+		sp.conclude(o, attrs)
 	}
 	if sp.outcome == unset && cut != nil {
 		sp.outcome, sp.message = outcomeOf(cut), cut.Error()
@@ -248,4 +271,19 @@ func (sp *span) end(at time.Time) {
 		a.mu.Unlock()
 	}
 	a.store.shrink()
+}
+
+// stop returns the end in Unix nanoseconds of a span that ends at a time, now if
+// that is zero, and notes the time. A time that a clock told is not asked again.
+func (a *active) stop(at time.Time) int64 {
+	switch {
+	case at.IsZero():
+		a.at = a.now()
+		return a.at
+	case at == at.Round(0): // no reading of the monotonic clock
+		a.at = a.now()
+	default:
+		a.at = a.base + int64(at.Sub(a.clock))
+	}
+	return at.UnixNano()
 }
