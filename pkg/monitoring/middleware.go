@@ -99,11 +99,14 @@ func (rq *request) identify(r *http.Request, trace tracing.TraceID) string {
 // remote returns the span in another process that the request came from, if
 // its headers tell one.
 func remote(r *http.Request) trace.SpanContext {
-	sc, err := tracing.ParseTraceparent(r.Header.Get("Traceparent"))
-	if err != nil {
-		return trace.SpanContext{}
+	if len(r.Header["Traceparent"]) == 0 {
+		return trace.SpanContext{} // before the parser words an error
 	}
-	if state, err := trace.ParseTraceState(r.Header.Get("Tracestate")); err == nil {
+	sc, err := tracing.ParseTraceparent(r.Header["Traceparent"][0])
+	if err != nil || len(r.Header["Tracestate"]) == 0 {
+		return sc
+	}
+	if state, err := trace.ParseTraceState(strings.Join(r.Header["Tracestate"], ",")); err == nil {
 		sc = sc.WithTraceState(state)
 	}
 	return sc

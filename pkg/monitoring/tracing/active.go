@@ -209,7 +209,7 @@ func (r activeRef) view() (v activeView, ok bool) {
 	for _, sl := range a.slots {
 		if sl.running() {
 			v.running = append(v.running, runningSpan{sl.decode(), sl.outcome, a.scopes[sl.scope]})
-			v.start = min(v.start, sl.begun)
+			v.start = min(v.start, nanos(sl.head.Start))
 		}
 	}
 	for i := range v.spans {

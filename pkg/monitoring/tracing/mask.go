@@ -147,6 +147,9 @@ const schemeRunes = "abcdefghijklmnopqrstuvwxyz" // enough: a sign in a scheme i
 // url masks the user's password and the secret parameters in a URL, a request
 // target or a query, and leaves each other byte as it is.
 func (m *masker) url(s string) string {
+	if strings.IndexByte(s, '=') < 0 && strings.IndexByte(s, '@') < 0 {
+		return s // neither a parameter nor a user
+	}
 	if scheme, rest, ok := strings.Cut(s, "://"); ok {
 		host, _, _ := strings.Cut(rest, "/")
 		if at := strings.LastIndexByte(host, '@'); at >= 0 {

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/embedded"
 
 	"github.com/pulsectl/pulsectl/internal/otlp"
@@ -26,27 +27,26 @@ type slot struct {
 
 // progress is what becomes of the span that runs in a slot, beside its buffer.
 type progress struct {
-	span    *span
-	parent  SpanID
-	begun   int64 // Unix nanoseconds
-	kind    uint8
+	head    otlp.Head // as it will be encoded, without the end and the code
 	outcome outcome
 	scope   uint16 // in the trace's
 	attrs   uint16
 	events  uint32
 	links   uint32
-	dropped [3]uint32 // attributes, events, links
-	name    string
-	message string
 }
 
 func (sl *slot) running() bool { return sl.gen&1 == 1 }
 
 // begin makes sp the span that runs here.
-func (sl *slot) begin(sp *span, parent SpanID, name string, kind uint8, begun int64) {
+func (sl *slot) begin(sp *span, parent SpanID, name string, kind trace.SpanKind, begun int64) {
 	sl.gen++
 	sp.slot, sp.gen = sl, sl.gen
-	sl.span, sl.parent, sl.name, sl.kind, sl.begun = sp, parent, name, kind, begun
+	h := &sl.head
+	h.TraceID, h.SpanID, h.ParentID, h.Flags = sp.id, sp.own, parent, uint32(sp.flags)
+	h.Name, h.Kind, h.Start = name, int32(kind), uint64(max(begun, 0))
+	if sp.state != nil {
+		h.TraceState = sp.state.String()
+	}
 	sl.a.open++
 	sl.a.use(slotBytes + int64(cap(sl.buf)))
 }
@@ -108,7 +108,7 @@ func (sl *slot) setAny(kv otlp.KeyValue) {
 func (sl *slot) setStatus(status api.Status, message string) {
 	for o := ok; o <= aborted; o++ {
 		if o.status() == status {
-			sl.outcome, sl.message = o, message
+			sl.outcome, sl.head.Status = o, message
 		}
 	}
 }
@@ -116,7 +116,7 @@ func (sl *slot) setStatus(status api.Status, message string) {
 // conclude sets what the end brings.
 func (sl *slot) conclude(o *EndOptions, attrs []attribute.KeyValue) {
 	if o.Name != "" {
-		sl.name = clip(o.Name, maxName)
+		sl.head.Name = clip(o.Name, maxName)
 	}
 	for i := range attrs {
 		sl.set(&attrs[i])
@@ -130,7 +130,7 @@ func (sl *slot) conclude(o *EndOptions, attrs []attribute.KeyValue) {
 // a key, so an overwritten one is removed only when the limit is reached.
 func (sl *slot) room(key string) bool {
 	if key == "" || int(sl.attrs) >= sl.a.store.opts.MaxAttrs && !sl.compact(key) {
-		sl.dropped[0]++
+		sl.head.Dropped[0]++
 		return false
 	}
 	return true
@@ -140,7 +140,7 @@ func (sl *slot) added(longer []byte) {
 	if sl.put(longer) {
 		sl.attrs++
 	} else {
-		sl.dropped[0]++
+		sl.head.Dropped[0]++
 	}
 }
 
@@ -192,50 +192,45 @@ func (sl *slot) put(longer []byte) bool {
 
 // keep encodes the span behind those of its trace that ended before it.
 func (sl *slot) keep(end int64) {
-	a := sl.a
-	head := sl.head(end)
-	if head.Size()+len(sl.buf) > a.store.opts.MaxSpanBytes+2*maxName {
+	a, h := sl.a, &sl.head
+	h.End, h.Code = uint64(max(end, 0)), sl.outcome.code()
+	if h.Size()+len(sl.buf) > a.store.opts.MaxSpanBytes+2*maxName {
 		a.store.dropped[tooLarge].Add(1)
 		return
 	}
 	off := len(a.buf)
-	buf, name := otlp.AppendHead(a.buf, &head)
+	buf, name := otlp.AppendHead(a.buf, h)
 	a.buf = append(buf, sl.buf...)
 	size := len(a.buf) - off
-	a.spans = append(a.spans, localSpan{
-		id: sl.span.own, parent: sl.parent, start: int64(head.Start), end: int64(head.End), off: uint32(off), size: uint32(size),
-		nameOff: uint32(name - off), nameN: uint32(len(head.Name)), scope: sl.scope, kind: sl.kind, outcome: sl.outcome,
-	})
+	a.spans = append(a.spans, localSpan{})
+	e := &a.spans[len(a.spans)-1] // field by field, which a copy of the whole would wait for
+	e.id, e.parent, e.start, e.end = h.SpanID, h.ParentID, int64(h.Start), int64(h.End)
+	e.off, e.size, e.nameOff, e.nameN = uint32(off), uint32(size), uint32(name-off), uint32(len(h.Name))
+	e.scope, e.kind, e.outcome = sl.scope, uint8(h.Kind), sl.outcome
 	a.use(int64(size) + endedBytes)
-}
-
-// head returns all of the span but its repeated fields.
-func (sl *slot) head(end int64) otlp.Head {
-	h := otlp.Head{
-		TraceID: sl.span.id, SpanID: sl.span.own, ParentID: sl.parent, Flags: uint32(sl.span.flags), Name: sl.name, Kind: int32(sl.kind),
-		Start: uint64(max(sl.begun, 0)), End: uint64(max(end, 0)), Status: sl.message, Dropped: sl.dropped,
-	}
-	if sl.span.state != nil {
-		h.TraceState = sl.span.state.String()
-	}
-	switch sl.outcome {
-	case unset:
-	case ok:
-		h.Code = 1
-	default:
-		h.Code = 2
-	}
-	return h
 }
 
 // decode returns the running span, which has no end. It shares no memory that
 // changes.
 func (sl *slot) decode() otlp.Span {
-	h := sl.head(0)
+	h := sl.head
+	h.Code = sl.outcome.code()
 	encoded, _ := otlp.AppendHead(nil, &h)
 	var sp otlp.Span
 	if err := sp.Decode(append(encoded, sl.buf...)); err != nil {
-		sp = otlp.Span{TraceID: sl.span.id, SpanID: sl.span.own, StatusMessage: err.Error()}
+		sp = otlp.Span{TraceID: h.TraceID, SpanID: h.SpanID, StatusMessage: err.Error()}
 	}
 	return sp
+}
+
+// code is the outcome as OpenTelemetry's status.
+func (o outcome) code() int32 {
+	switch o {
+	case unset:
+		return 0
+	case ok:
+		return 1
+	default:
+		return 2
+	}
 }

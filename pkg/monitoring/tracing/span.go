@@ -226,7 +226,7 @@ func (sp *span) addEvent(at time.Time, name, level string, kvs []attribute.KeyVa
 	}
 	defer sp.a.mu.Unlock()
 	if int(sp.events) >= s.opts.MaxEvents || !sp.put(otlp.AppendEvent(sp.buf, &e)) {
-		sp.dropped[1]++
+		sp.head.Dropped[1]++
 		return
 	}
 	sp.events++
@@ -257,7 +257,7 @@ func (sp *span) end(at time.Time, o *EndOptions, attrs ...attribute.KeyValue) {
 		sp.conclude(o, attrs)
 	}
 	if sp.outcome == unset && cut != nil {
-		sp.outcome, sp.message = outcomeOf(cut), cut.Error()
+		sp.outcome, sp.head.Status = outcomeOf(cut), cut.Error()
 	}
 	sp.keep(end)
 	sp.finish()

@@ -72,7 +72,7 @@ func (s *Store) start(ctx context.Context, name string, o *StartOptions) *span {
 	sp := a.handle()
 	sp.Context, sp.id, sp.own, sp.state, sp.flags = ctx, from.id, NewSpanID(), from.state, from.flags|trace.FlagsSampled
 	sl := a.take()
-	sl.begin(sp, from.span, name, uint8(kind), begun)
+	sl.begin(sp, from.span, name, kind, begun)
 	sl.scope = a.scopeIndex(o.Scope)
 	for i := range o.Attrs {
 		sl.set(&o.Attrs[i])
@@ -255,7 +255,7 @@ func (s *Store) text(key, v string) string {
 	if len(v) <= s.opts.MaxValueBytes && s.masker.lookup(key).plain() {
 		return v
 	}
-	return s.fitText(otlp.KeyValue{Key: key, Value: otlp.String(v)}).Value.Str
+	return s.fitText(otlp.KeyValue{Key: key, Value: otlp.String(v)}).Value.Str // text stays text
 }
 
 func (s *Store) fitText(a otlp.KeyValue) otlp.KeyValue {
