@@ -42,7 +42,7 @@ type active struct {
 
 const (
 	activeBytes = 1024    // an active trace without its spans
-	slotBytes   = 384     // a running span without its attributes
+	slotBytes   = 384     // a running span without its buffer
 	endedBytes  = 64      // an ended span without its message
 	chargeStep  = 4 << 10 // the store counts an active trace's bytes in steps
 	landAt      = 64 << 10
@@ -209,7 +209,7 @@ func (r activeRef) view() (v activeView, ok bool) {
 	for _, sl := range a.slots {
 		if sl.running() {
 			v.running = append(v.running, runningSpan{sl.decode(), sl.outcome, a.scopes[sl.scope]})
-			v.start = min(v.start, sl.begun)
+			v.start = min(v.start, nanos(sl.head.Start))
 		}
 	}
 	for i := range v.spans {

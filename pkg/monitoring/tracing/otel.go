@@ -77,13 +77,13 @@ func (sp *span) End(opts ...trace.SpanEndOption) {
 		c := trace.NewSpanEndConfig(opts...)
 		at = c.Timestamp()
 	}
-	sp.end(at)
+	sp.end(at, nil)
 }
 
 // SetName replaces the name.
 func (sp *span) SetName(name string) {
 	if sp.lock() {
-		sp.name = clip(name, maxName)
+		sp.head.Name = clip(name, maxName)
 		sp.a.mu.Unlock()
 	}
 }
@@ -93,8 +93,8 @@ func (sp *span) SetAttributes(kvs ...attribute.KeyValue) {
 	if !sp.lock() {
 		return
 	}
-	for _, kv := range kvs {
-		sp.setAttr(sp.a.store.attr(kv))
+	for i := range kvs {
+		sp.set(&kvs[i])
 	}
 	sp.a.mu.Unlock()
 }
@@ -125,7 +125,7 @@ func (sp *span) AddLink(l trace.Link) {
 	}
 	defer sp.a.mu.Unlock()
 	if int(sp.links) >= sp.a.store.opts.MaxLinks || !sp.put(otlp.AppendLink(sp.buf, &link)) {
-		sp.dropped[2]++
+		sp.head.Dropped[2]++
 		return
 	}
 	sp.links++
@@ -156,9 +156,9 @@ func (sp *span) SetStatus(code codes.Code, description string) {
 	defer sp.a.mu.Unlock()
 	switch {
 	case code == codes.Ok:
-		sp.outcome, sp.message = ok, ""
+		sp.outcome, sp.head.Status = ok, ""
 	case code == codes.Error && sp.outcome != ok:
-		sp.outcome, sp.message = failed, clip(description, sp.a.store.opts.MaxValueBytes)
+		sp.outcome, sp.head.Status = failed, clip(description, sp.a.store.opts.MaxValueBytes)
 	}
 }
 

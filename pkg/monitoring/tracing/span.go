@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -36,32 +37,45 @@ func (h Span) SetName(name string) {
 }
 
 // SetString sets an attribute; of several under one key the last counts.
-func (h Span) SetString(key, v string) { h.set(key, otlp.String(v)) }
+func (h Span) SetString(key, v string) {
+	if h.sp == nil || h.sp.gen == 0 {
+		return
+	}
+	key = clip(key, maxName)
+	v = h.sp.a.store.text(key, v)
+	if h.sp.lock() {
+		h.sp.setText(key, v)
+		h.sp.a.mu.Unlock()
+	}
+}
 
 // SetInt sets an attribute.
-func (h Span) SetInt(key string, v int64) { h.set(key, otlp.Int(v)) }
+func (h Span) SetInt(key string, v int64) { h.setNumber(key, otlp.KindInt, uint64(v)) }
 
 // SetBool sets an attribute.
-func (h Span) SetBool(key string, v bool) { h.set(key, otlp.Bool(v)) }
+func (h Span) SetBool(key string, v bool) { h.setNumber(key, otlp.KindBool, truth(v)) }
 
 // SetFloat sets an attribute. What JSON has no number for is read back as text.
-func (h Span) SetFloat(key string, v float64) { h.set(key, otlp.Float(v)) }
+func (h Span) SetFloat(key string, v float64) {
+	h.setNumber(key, otlp.KindFloat, math.Float64bits(v))
+}
+
+func (h Span) setNumber(key string, kind otlp.Kind, num uint64) {
+	if h.sp != nil && h.sp.lock() {
+		h.sp.setNumber(clip(key, maxName), kind, num)
+		h.sp.a.mu.Unlock()
+	}
+}
 
 // SetAny sets an attribute of any type: what has no form of its own in
 // OpenTelemetry becomes text as fmt prints it.
 func (h Span) SetAny(key string, v any) {
-	if h.Recording() {
-		h.set(key, anyValue(v))
-	}
-}
-
-func (h Span) set(key string, v otlp.Value) {
-	if h.sp == nil || h.sp.gen == 0 {
+	if !h.Recording() {
 		return
 	}
-	kv := h.sp.a.store.fit(otlp.KeyValue{Key: clip(key, maxName), Value: v})
+	kv := h.sp.a.store.fit(otlp.KeyValue{Key: clip(key, maxName), Value: anyValue(v)})
 	if h.sp.lock() {
-		h.sp.setAttr(kv)
+		h.sp.setAny(kv)
 		h.sp.a.mu.Unlock()
 	}
 }
@@ -81,22 +95,21 @@ func (h Span) AddLog(level, message string, fields ...attribute.KeyValue) {
 }
 
 // SetStatus sets how the span ended, with a message for failures. It stands
-// over what the context says.
+// over what the context says. A status that is none changes nothing.
 func (h Span) SetStatus(status api.Status, message string) {
 	if h.sp == nil || h.sp.gen == 0 {
 		return
 	}
-	s := h.sp.a.store
-	message = clip(s.masker.text(message), s.opts.MaxValueBytes)
-	if !h.sp.lock() {
-		return
+	message = h.sp.a.store.message(message)
+	if h.sp.lock() {
+		h.sp.setStatus(status, message)
+		h.sp.a.mu.Unlock()
 	}
-	defer h.sp.a.mu.Unlock()
-	for o := ok; o <= aborted; o++ {
-		if o.status() == status {
-			h.sp.outcome, h.sp.message = o, message
-		}
-	}
+}
+
+// message returns a status message as it is kept.
+func (s *Store) message(m string) string {
+	return clip(s.masker.text(m), s.opts.MaxValueBytes)
 }
 
 // Fail notes err as the reason why the span failed: as timeout or aborted if
@@ -123,14 +136,39 @@ func outcomeOf(err error) outcome {
 // End ends the span now; a second End does nothing.
 func (h Span) End() {
 	if h.sp != nil {
-		h.sp.end(time.Time{})
+		h.sp.end(time.Time{}, nil)
 	}
 }
 
 // EndAt ends the span at t.
 func (h Span) EndAt(t time.Time) {
 	if h.sp != nil {
-		h.sp.end(t)
+		h.sp.end(t, nil)
+	}
+}
+
+// EndOptions is what is known of a span at its end.
+type EndOptions struct {
+	Time    time.Time  // zero means now
+	Name    string     // replaces the name; "" leaves it
+	Status  api.Status // stands over what the context says; "" leaves it
+	Message string     // of the status
+}
+
+// EndWith sets what the options say and the attributes, and ends the span. The
+// attributes are no option so that they stay on the caller's stack.
+func (h Span) EndWith(o EndOptions, attrs ...attribute.KeyValue) {
+	if h.sp != nil {
+		h.sp.end(o.Time, &o, attrs...)
+	}
+}
+
+// Describe adds to what StartOptions said of the span's trace, such as the user
+// once he is known.
+func (h Span) Describe(requestID, userID string, metadata ...attribute.KeyValue) {
+	if h.sp != nil && h.sp.lock() {
+		h.sp.a.describe(requestID, userID, metadata)
+		h.sp.a.mu.Unlock()
 	}
 }
 
@@ -188,7 +226,7 @@ func (sp *span) addEvent(at time.Time, name, level string, kvs []attribute.KeyVa
 	}
 	defer sp.a.mu.Unlock()
 	if int(sp.events) >= s.opts.MaxEvents || !sp.put(otlp.AppendEvent(sp.buf, &e)) {
-		sp.dropped[1]++
+		sp.head.Dropped[1]++
 		return
 	}
 	sp.events++
@@ -197,15 +235,15 @@ func (sp *span) addEvent(at time.Time, name, level string, kvs []attribute.KeyVa
 // convert appends attributes up to the limit and counts the rest.
 func (s *Store) convert(dst []otlp.KeyValue, kvs []attribute.KeyValue) ([]otlp.KeyValue, uint32) {
 	n := min(len(kvs), max(s.opts.MaxAttrs-len(dst), 0))
-	for _, kv := range kvs[:n] {
-		dst = append(dst, s.attr(kv))
+	for i := range kvs[:n] {
+		dst = append(dst, s.attr(&kvs[i]))
 	}
 	return dst, uint32(len(kvs) - n)
 }
 
 // end moves the span from the running ones to the ended ones, and lands its
 // trace if it was the last.
-func (sp *span) end(at time.Time) {
+func (sp *span) end(at time.Time, o *EndOptions, attrs ...attribute.KeyValue) {
 	if sp.gen == 0 {
 		return
 	}
@@ -214,15 +252,14 @@ func (sp *span) end(at time.Time) {
 		return
 	}
 	a := sp.a
-	a.at = a.now()
-	end := a.at
-	if !at.IsZero() {
-		end = at.UnixNano()
+	end := a.stop(at)
+	if o != nil {
+		sp.conclude(o, attrs)
 	}
 	if sp.outcome == unset && cut != nil {
-		sp.outcome, sp.message = outcomeOf(cut), cut.Error()
+		sp.outcome, sp.head.Status = outcomeOf(cut), cut.Error()
 	}
-	sp.keep(sp, end)
+	sp.keep(end)
 	sp.finish()
 	switch {
 	case a.open == 0:
@@ -234,4 +271,19 @@ func (sp *span) end(at time.Time) {
 		a.mu.Unlock()
 	}
 	a.store.shrink()
+}
+
+// stop returns the end in Unix nanoseconds of a span that ends at a time, now if
+// that is zero, and notes the time. A time that a clock told is not asked again.
+func (a *active) stop(at time.Time) int64 {
+	switch {
+	case at.IsZero():
+		a.at = a.now()
+		return a.at
+	case at == at.Round(0): // no reading of the monotonic clock
+		a.at = a.now()
+	default:
+		a.at = a.base + int64(at.Sub(a.clock))
+	}
+	return at.UnixNano()
 }

@@ -19,6 +19,7 @@ type StartOptions struct {
 	Time    time.Time         // of the start; zero means now
 	Scope   string            // the instrumentation's name
 	NewRoot bool              // ignore the span in the context
+	TraceID TraceID           // of a root; zero means a new one
 	Remote  trace.SpanContext // parent in another process, if valid; the context's span does not count then
 
 	RequestID string               // of the trace, if this span is what the request began with
@@ -41,16 +42,19 @@ func (s *Store) start(ctx context.Context, name string, o *StartOptions) *span {
 		kind = trace.SpanKindInternal
 	}
 	from := o.parentIn(ctx)
-	root := !from.id.IsValid()
+	root, fresh := !from.id.IsValid(), false
 	if root {
-		from = origin{id: NewTraceID()}
+		from = origin{id: o.TraceID}
+		if fresh = !from.id.IsValid(); fresh {
+			from.id = NewTraceID()
+		}
 	}
 	if !s.sample(&from, root, name, kind) {
 		return s.silentSpan(ctx, &from)
 	}
 	a, begun, entered := s.rejoin(from.local, from.id), int64(0), false
 	if a == nil {
-		a, entered = s.enter(from.id, root, o.now()), true
+		a, entered = s.enter(from.id, fresh, o.now()), true
 		begun = a.base
 	}
 	switch {
@@ -68,13 +72,13 @@ func (s *Store) start(ctx context.Context, name string, o *StartOptions) *span {
 	sp := a.handle()
 	sp.Context, sp.id, sp.own, sp.state, sp.flags = ctx, from.id, NewSpanID(), from.state, from.flags|trace.FlagsSampled
 	sl := a.take()
-	sl.begin(sp, from.span, name, uint8(kind), begun)
+	sl.begin(sp, from.span, name, kind, begun)
 	sl.scope = a.scopeIndex(o.Scope)
-	for _, kv := range o.Attrs {
-		sl.setAttr(s.attr(kv))
+	for i := range o.Attrs {
+		sl.set(&o.Attrs[i])
 	}
 	if o.RequestID != "" || o.UserID != "" || len(o.Metadata) > 0 {
-		a.describe(o)
+		a.describe(o.RequestID, o.UserID, o.Metadata)
 	}
 	a.mu.Unlock()
 	for _, l := range o.Links {
@@ -168,10 +172,13 @@ func foreignOrigin(sc trace.SpanContext) origin {
 		id: sc.TraceID(), span: sc.SpanID(), flags: sc.TraceFlags() &^ trace.FlagsSampled, wanted: sc.IsSampled(), remote: sc.IsRemote(),
 	}
 	if state := sc.TraceState(); state.Len() > 0 {
-		from.state = &state
+		from.state = keepState(state)
 	}
 	return from
 }
+
+// keepState is apart so that a span without a state allocates none.
+func keepState(s trace.TraceState) *trace.TraceState { return &s }
 
 // rejoin returns the trace that parent runs or ran in, locked, if it is active
 // still and ours.
@@ -201,39 +208,36 @@ func (a *active) scopeIndex(name string) uint16 {
 }
 
 // describe puts the request's own facts on its trace. The caller holds mu.
-func (a *active) describe(o *StartOptions) {
+func (a *active) describe(requestID, userID string, metadata []attribute.KeyValue) {
 	before := len(a.requestID) + len(a.userID)
-	if o.RequestID != "" {
-		a.requestID = clip(o.RequestID, 128)
+	if requestID != "" {
+		a.requestID = clip(requestID, 128)
 	}
-	if o.UserID != "" {
-		a.userID = clip(o.UserID, 256)
+	if userID != "" {
+		a.userID = clip(userID, 256)
 	}
 	a.use(int64(len(a.requestID) + len(a.userID) - before))
-	for _, kv := range o.Metadata[:min(len(o.Metadata), 32)] {
-		m := a.store.attr(kv)
+	for i := range metadata[:min(len(metadata), 32, 128-len(a.metadata))] {
+		m := a.store.attr(&metadata[i])
 		a.metadata = append(a.metadata, m)
 		a.use(int64(64 + len(m.Key) + len(m.Value.Str)))
 	}
 }
 
-// Describe adds to what StartOptions said of the trace that ctx's span belongs
-// to, such as the user once he is known. Without a span it does nothing.
+// Describe is [Span.Describe] for ctx's span. Without one it does nothing.
 func (s *Store) Describe(ctx context.Context, requestID, userID string, metadata ...attribute.KeyValue) {
-	sp, found := ctx.Value(contextKey).(*span)
-	if !found || sp.a.store != s || !sp.lock() {
-		return
-	}
-	defer sp.a.mu.Unlock()
-	if len(sp.a.metadata) < 128 {
-		sp.a.describe(&StartOptions{RequestID: requestID, UserID: userID, Metadata: metadata})
+	if sp, found := ctx.Value(contextKey).(*span); found && sp.a.store == s {
+		Span{sp}.Describe(requestID, userID, metadata...)
 	}
 }
 
 // attr converts an attribute, masked and cut to the limits.
-func (s *Store) attr(kv attribute.KeyValue) otlp.KeyValue {
-	a := otlp.KeyValue{Key: clip(string(kv.Key), maxName), Value: value(kv.Value)}
-	return s.fit(a)
+func (s *Store) attr(kv *attribute.KeyValue) otlp.KeyValue {
+	key := clip(string(kv.Key), maxName)
+	if kv.Value.Type() == attribute.STRING {
+		return otlp.KeyValue{Key: key, Value: otlp.String(s.text(key, kv.Value.AsString()))}
+	}
+	return s.fit(otlp.KeyValue{Key: key, Value: value(kv.Value)})
 }
 
 // fit masks a secret and cuts a long text. Numbers are neither: a count of
@@ -244,6 +248,14 @@ func (s *Store) fit(a otlp.KeyValue) otlp.KeyValue {
 		return a
 	}
 	return s.fitText(a)
+}
+
+// text is fit for text.
+func (s *Store) text(key, v string) string {
+	if len(v) <= s.opts.MaxValueBytes && s.masker.lookup(key).plain() {
+		return v
+	}
+	return s.fitText(otlp.KeyValue{Key: key, Value: otlp.String(v)}).Value.Str // text stays text
 }
 
 func (s *Store) fitText(a otlp.KeyValue) otlp.KeyValue {
