@@ -50,19 +50,24 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 }
 
 // SpanContext returns the span's ids.
-func (sp *span) SpanContext() trace.SpanContext { return sp.sc }
+func (sp *span) SpanContext() trace.SpanContext {
+	c := trace.SpanContextConfig{TraceID: sp.id, SpanID: sp.own, TraceFlags: sp.flags}
+	if sp.state != nil {
+		c.TraceState = *sp.state
+	}
+	return trace.NewSpanContext(c)
+}
 
 // TracerProvider returns the provider of the span's store.
-func (sp *span) TracerProvider() trace.TracerProvider { return sp.store.provider }
+func (sp *span) TracerProvider() trace.TracerProvider { return sp.a.store.provider }
 
 // IsRecording tells whether the span is sampled and has not ended.
 func (sp *span) IsRecording() bool {
-	if sp.rec == nil {
-		return false
+	running := sp.lock()
+	if running {
+		sp.a.mu.Unlock()
 	}
-	sp.rec.mu.Lock()
-	defer sp.rec.mu.Unlock()
-	return !sp.ended
+	return running
 }
 
 // End ends the span.
@@ -72,15 +77,14 @@ func (sp *span) End(opts ...trace.SpanEndOption) {
 		c := trace.NewSpanEndConfig(opts...)
 		at = c.Timestamp()
 	}
-	sp.end(at)
+	sp.end(at, nil)
 }
 
 // SetName replaces the name.
 func (sp *span) SetName(name string) {
 	if sp.lock() {
-		sp.name = clip(name, maxName)
-		sp.rec.sum = nil
-		sp.rec.mu.Unlock()
+		sp.head.Name = clip(name, maxName)
+		sp.a.mu.Unlock()
 	}
 }
 
@@ -89,15 +93,15 @@ func (sp *span) SetAttributes(kvs ...attribute.KeyValue) {
 	if !sp.lock() {
 		return
 	}
-	for _, kv := range kvs {
-		sp.setAttr(sp.store.attr(kv))
+	for i := range kvs {
+		sp.set(&kvs[i])
 	}
-	sp.rec.mu.Unlock()
+	sp.a.mu.Unlock()
 }
 
 // AddEvent notes that something happened.
 func (sp *span) AddEvent(name string, opts ...trace.EventOption) {
-	if sp.rec != nil {
+	if sp.gen != 0 {
 		c := trace.NewEventConfig(opts...)
 		sp.addEvent(c.Timestamp(), name, "", c.Attributes())
 	}
@@ -105,7 +109,7 @@ func (sp *span) AddEvent(name string, opts ...trace.EventOption) {
 
 // AddLink links to another span.
 func (sp *span) AddLink(l trace.Link) {
-	if sp.rec == nil {
+	if sp.gen == 0 {
 		return
 	}
 	if !l.SpanContext.IsValid() && len(l.Attributes) == 0 && l.SpanContext.TraceState().Len() == 0 {
@@ -115,13 +119,13 @@ func (sp *span) AddLink(l trace.Link) {
 		TraceID: l.SpanContext.TraceID(), SpanID: l.SpanContext.SpanID(),
 		TraceState: l.SpanContext.TraceState().String(), Flags: uint32(l.SpanContext.TraceFlags()),
 	}
-	link.Attrs, link.Dropped = sp.store.convert(nil, l.Attributes)
+	link.Attrs, link.Dropped = sp.a.store.convert(nil, l.Attributes)
 	if !sp.lock() {
 		return
 	}
-	defer sp.rec.mu.Unlock()
-	if int(sp.links) >= sp.store.opts.MaxLinks || !sp.put(otlp.AppendLink(*sp.buf, &link)) {
-		sp.dropped[2]++
+	defer sp.a.mu.Unlock()
+	if int(sp.links) >= sp.a.store.opts.MaxLinks || !sp.put(otlp.AppendLink(sp.buf, &link)) {
+		sp.head.Dropped[2]++
 		return
 	}
 	sp.links++
@@ -129,7 +133,7 @@ func (sp *span) AddLink(l trace.Link) {
 
 // RecordError adds an exception event. The status stays as it is.
 func (sp *span) RecordError(err error, opts ...trace.EventOption) {
-	if err == nil || sp.rec == nil {
+	if err == nil || sp.gen == 0 {
 		return
 	}
 	c := trace.NewEventConfig(opts...)
@@ -142,19 +146,19 @@ func (sp *span) RecordError(err error, opts ...trace.EventOption) {
 
 // SetStatus sets the status; Ok stands over Error, Error over Unset.
 func (sp *span) SetStatus(code codes.Code, description string) {
-	if sp.rec == nil {
+	if sp.gen == 0 {
 		return
 	}
-	description = sp.store.masker.text(description)
+	description = sp.a.store.masker.text(description)
 	if !sp.lock() {
 		return
 	}
-	defer sp.rec.mu.Unlock()
+	defer sp.a.mu.Unlock()
 	switch {
 	case code == codes.Ok:
-		sp.outcome, sp.message = ok, ""
+		sp.outcome, sp.head.Status = ok, ""
 	case code == codes.Error && sp.outcome != ok:
-		sp.outcome, sp.message = failed, clip(description, sp.store.opts.MaxValueBytes)
+		sp.outcome, sp.head.Status = failed, clip(description, sp.a.store.opts.MaxValueBytes)
 	}
 }
 
