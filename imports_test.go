@@ -26,6 +26,7 @@ var rooms = map[string][]string{
 	"internal/otlp":            {},
 	"internal/receiver":        {"pkg/monitoring/tracing", "internal/otlp"},
 	"internal/tracedb":         {},
+	"internal/datadir":         {"pkg/api", "internal/tracedb", "pkg/monitoring/tracing", "pkg/monitoring/profiling"},
 	"internal/hotspot":         {"pkg/api"},
 	"internal/waterfall":       {"pkg/api"},
 	"internal/demo":            {"pkg/api", "pkg/monitoring", "pkg/monitoring/*"},

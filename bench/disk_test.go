@@ -27,11 +27,11 @@ func BenchmarkDisk(b *testing.B) {
 		db := must(tracedb.Open(dir, tracedb.Options{Sync: 1 << 40}))
 		defer db.Close()
 		none := func(tracedb.Record) error { return nil }
-		batches, _, err := db.Log("batches", nil, none)
+		batches, _, err := db.Log("batches", 0, none)
 		if err != nil {
 			b.Fatal(err)
 		}
-		chunks, _, err := db.Log("chunks", nil, none)
+		chunks, _, err := db.Log("chunks", 0, none)
 		if err != nil {
 			b.Fatal(err)
 		}

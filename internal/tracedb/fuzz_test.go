@@ -34,7 +34,7 @@ func FuzzLoad(f *testing.F) {
 		defer db.Close()
 		var recs []tracedb.Record
 		kept := int64(0)
-		log, report, err := db.Log("spans", nil, func(r tracedb.Record) error {
+		log, report, err := db.Log("spans", 0, func(r tracedb.Record) error {
 			kept += 36 + int64(len(r.Payload))
 			r.Payload = append([]byte(nil), r.Payload...)
 			recs = append(recs, r)

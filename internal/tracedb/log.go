@@ -57,15 +57,16 @@ type segment struct {
 func (s *segment) ref() Ref { return Ref{s.first, s.size} }
 
 // Log opens the log of a name, one to a name. Each record that is there goes to
-// replay, oldest first; the payloads of kinds for which skim is true are not
-// read, and checked only by [Log.Read]. A nil skim reads all. An error of replay ends the opening.
-// What is damaged is stepped over and told in the Report.
-func (db *DB) Log(name string, skim func(kind byte) bool, replay func(Record) error) (*Log, Report, error) {
+// replay, oldest first; its payload is good for the call. An error of replay
+// ends the opening. What is damaged is stepped over and told in the Report.
+// A segmentBytes of 0 means that of the DB.
+func (db *DB) Log(name string, segmentBytes int64, replay func(Record) error) (*Log, Report, error) {
 	l := &Log{name: name, dir: filepath.Join(db.dir, name), opts: db.opts, next: 1}
+	l.opts.SegmentBytes = cmp.Or(segmentBytes, db.opts.SegmentBytes)
 	if err := os.MkdirAll(l.dir, 0o700); err != nil {
 		return nil, Report{}, fmt.Errorf("open log %s: %w", name, err)
 	}
-	report, err := l.load(skim, replay)
+	report, err := l.load(replay)
 	if err != nil {
 		l.close()
 		return nil, report, fmt.Errorf("open log %s: %w", name, err)
@@ -208,7 +209,7 @@ func (l *Log) Read(ref Ref) (Record, error) {
 	if s == nil {
 		return Record{}, fmt.Errorf("read log %s: %w", l.name, ErrGone)
 	}
-	rec, _, err := readRecord(s.file, ref, size, nil, true)
+	rec, _, err := readRecord(s.file, ref, size, nil)
 	if errors.Is(err, os.ErrClosed) {
 		err = ErrGone
 	}

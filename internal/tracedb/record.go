@@ -34,7 +34,7 @@ type Record struct {
 	Seq     uint64 // one more than that of the record before it in the log
 	Time    time.Time
 	Kind    byte
-	Payload []byte // nil where only the frame was read
+	Payload []byte
 }
 
 // Ref is the place of a record in its log. It stays valid until the record is

@@ -34,7 +34,7 @@ func (r *Report) damage(n int64, format string, args ...any) {
 
 // load reads the files that are there. None of them is written to again: the
 // next record begins a new one.
-func (l *Log) load(skim func(byte) bool, replay func(Record) error) (Report, error) {
+func (l *Log) load(replay func(Record) error) (Report, error) {
 	var report Report
 	files, err := filepath.Glob(filepath.Join(l.dir, "*.seg"))
 	if err != nil {
@@ -55,7 +55,7 @@ func (l *Log) load(skim func(byte) bool, replay func(Record) error) (Report, err
 		l.segments = append(l.segments, s)
 		l.bytes += s.size
 		report.Bytes += s.size
-		r := reader{log: l, segment: s, report: &report, skim: skim, replay: replay, tail: i == len(files)-1}
+		r := reader{log: l, segment: s, report: &report, replay: replay, tail: i == len(files)-1}
 		if err := r.run(); err != nil {
 			return report, err
 		}
@@ -85,7 +85,6 @@ type reader struct {
 	log     *Log
 	segment *segment
 	report  *Report
-	skim    func(byte) bool
 	replay  func(Record) error
 	tail    bool // the last file, which may end in half a record
 	buf     []byte
@@ -94,7 +93,7 @@ type reader struct {
 func (r *reader) run() error {
 	s := r.segment
 	for at := int64(0); at < s.size; {
-		rec, n, err := r.read(at)
+		rec, n, err := readRecord(s.file, Ref{s.first, at}, s.size, &r.buf)
 		if err != nil {
 			at = r.skip(at, err)
 			continue
@@ -114,18 +113,6 @@ func (r *reader) run() error {
 }
 
 func (r *reader) path() string { return filepath.Base(r.log.path(r.segment.first)) }
-
-func (r *reader) read(at int64) (Record, int64, error) {
-	rec, n, err := readRecord(r.segment.file, Ref{r.segment.first, at}, r.segment.size, &r.buf, false)
-	if err != nil {
-		return rec, n, err
-	}
-	if r.skim != nil && r.skim(rec.Kind) {
-		return rec, n, nil
-	}
-	rec, n, err = readRecord(r.segment.file, rec.Ref, r.segment.size, &r.buf, true)
-	return rec, n, err
-}
 
 // skip returns where the next frame after at begins, or the end.
 func (r *reader) skip(at int64, why error) int64 {
@@ -166,7 +153,7 @@ var errShort = errors.New("the file ends within a record")
 
 // readRecord reads the record at ref of a file with size bytes, and returns
 // the bytes that it takes. The payload is read into *buf if that is not nil.
-func readRecord(file *os.File, ref Ref, size int64, buf *[]byte, payload bool) (Record, int64, error) {
+func readRecord(file *os.File, ref Ref, size int64, buf *[]byte) (Record, int64, error) {
 	var head [frameBytes]byte
 	if ref.Offset < 0 || size-ref.Offset < frameBytes {
 		return Record{}, 0, errShort
@@ -181,11 +168,6 @@ func readRecord(file *os.File, ref Ref, size int64, buf *[]byte, payload bool) (
 	case size-ref.Offset-frameBytes < int64(f.length):
 		return Record{}, 0, errShort
 	}
-	rec := Record{Ref: ref, Seq: f.seq, Time: time.Unix(0, f.at).UTC(), Kind: f.kind}
-	n := int64(frameBytes + f.length)
-	if !payload {
-		return rec, n, nil
-	}
 	if buf == nil {
 		buf = new([]byte)
 	}
@@ -196,6 +178,6 @@ func readRecord(file *os.File, ref Ref, size int64, buf *[]byte, payload bool) (
 	if crc32.Checksum(*buf, castagnoli) != f.payload {
 		return Record{}, 0, errors.New("a damaged record")
 	}
-	rec.Payload = *buf
-	return rec, n, nil
+	rec := Record{Ref: ref, Seq: f.seq, Time: time.Unix(0, f.at).UTC(), Kind: f.kind, Payload: *buf}
+	return rec, int64(frameBytes + f.length), nil
 }
