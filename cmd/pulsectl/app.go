@@ -71,7 +71,7 @@ func (a *app) rootCmd() *cobra.Command {
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return a.bare(cmd) }
 	a.flags.register(root, a.getenv)
 	root.AddCommand(
-		newServeCmd(a), newStatusCmd(a), newHealthCmd(a), newSystemCmd(a), newBreakersCmd(a), newTracesCmd(a), newProfilesCmd(a),
+		newServeCmd(a), newStatusCmd(a), newHealthCmd(a), newSystemCmd(a), newAuditCmd(a), newBreakersCmd(a), newTracesCmd(a), newProfilesCmd(a),
 		newCacheCmd(a), newMetricsCmd(a), newAPICmd(a), newVersionCmd(a),
 	)
 	return root

@@ -59,6 +59,10 @@ var contractCases = []contractCase{
 	{ask: "POST /health/live", status: 405},
 	{ask: "GET /monitoring/system/info", status: 200},
 	{ask: "GET /monitoring/debug/config", status: 200},
+	{ask: "GET /monitoring/audit", status: 200},
+	{ask: "GET /monitoring/audit?since=1h&limit=5", status: 200},
+	{ask: "GET /monitoring/audit?limit=0", status: 422},
+	{ask: "GET /monitoring/audit?since=yesterday", status: 422},
 
 	{ask: "GET /monitoring/circuit-breakers", status: 200, has: `"openai_api"`},
 	{ask: "GET /monitoring/circuit-breakers?state=open&name=*_api", status: 200, has: "502 Bad Gateway"},

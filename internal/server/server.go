@@ -48,6 +48,7 @@ type Options struct {
 	Traces   *tracing.Store            // nil means one that stays empty
 	Profiler *profiling.Profiler       // nil means one that does not run
 	Config   func() api.Config         // the effective configuration without secrets; nil means none
+	Audit    AuditKeeper               // of audit records beyond the process; nil means none
 
 	Access Access                            // who may ask; the zero value: whoever comes over loopback
 	Panic  func(r *http.Request, reason any) // told of each recovered panic; nil means no one
@@ -64,6 +65,7 @@ type Server struct {
 	fixed   map[string]string // by path without wildcards: the methods, as Allow lists them
 	handler http.Handler
 	uploads places
+	audits  *auditLog
 }
 
 // New returns a server, or an error if its access rules make no sense.
@@ -87,7 +89,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, access: acc, log: o.Log, mux: http.NewServeMux(), uploads: make(places, uploadPlaces)}
+	s := &Server{opts: o, access: acc, log: o.Log, mux: http.NewServeMux(), uploads: make(places, uploadPlaces), audits: newAuditLog(o.Audit)}
 	s.routes = s.table()
 	s.fixed = fixed(s.routes)
 	for _, rt := range s.routes {

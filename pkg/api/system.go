@@ -79,6 +79,13 @@ type AuditEntry struct {
 	Target    string `json:"target,omitempty"`
 	Before    any    `json:"before,omitempty"`
 	After     any    `json:"after,omitempty"`
-	Status    int    `json:"status"`
+	Status    int    `json:"status"` // of the answer
 	RequestID string `json:"request_id"`
+}
+
+// Audit is the answer of GET /monitoring/audit.
+type Audit struct {
+	Entries []AuditEntry `json:"entries"` // newest first
+	Total   Count        `json:"total"`   // that match, those beyond the limit included
+	Dropped Count        `json:"dropped"` // since the start, to stay within what is kept
 }
