@@ -64,6 +64,7 @@ type staged struct {
 	raw      []byte // aliases the body, unless the span had to be changed
 	resource resource
 	scope    string
+	carried  *carried // for the trace; nil for nearly every span
 }
 
 // intakes keeps intakes with their memory, because what is staged of a request
@@ -86,6 +87,7 @@ func (in *intake) span(r *otlp.Resource, scope *otlp.Scope, raw []byte) error {
 	in.total++
 	s := in.store
 	var g otlp.Glance
+	var brought carried
 	if !g.Look(raw, s.plainText) || g.Attrs > s.opts.MaxAttrs || g.Name > maxName || g.TraceID == [16]byte{} || g.SpanID == [8]byte{} {
 		sp := &in.decoded
 		if err := sp.Decode(raw); err != nil {
@@ -96,7 +98,8 @@ func (in *intake) span(r *otlp.Resource, scope *otlp.Scope, raw []byte) error {
 			s.dropped[invalid].Add(1)
 			return nil
 		}
-		if s.restrict(sp) {
+		brought = s.lift(sp)
+		if s.restrict(sp) || brought.anything {
 			raw = otlp.AppendSpan(nil, sp)
 		}
 		g = otlp.Glance{TraceID: sp.TraceID, SpanID: sp.SpanID, ParentID: sp.ParentID, Kind: sp.Kind, Status: sp.Status, Start: sp.Start, End: sp.End}
@@ -117,6 +120,15 @@ func (in *intake) span(r *otlp.Resource, scope *otlp.Scope, raw []byte) error {
 			kind: uint8(min(max(g.Kind, 0), 5)), outcome: outcomeOfStatus(g.Status),
 		},
 	})
+	if last := &in.staged[len(in.staged)-1]; brought.anything {
+		if brought.outcome != unset && last.entry.outcome == failed {
+			last.entry.outcome = brought.outcome
+		}
+		if brought.ofTheRecord {
+			own := brought // brought itself would be allocated for each span
+			last.carried = &own
+		}
+	}
 	return nil
 }
 
@@ -126,7 +138,7 @@ func (s *Store) plainText(key, value []byte) bool {
 		return false
 	}
 	n := s.masker.lookup(alias(key))
-	return !n.secret && !n.url
+	return !n.secret && !n.url && !carrier(alias(key))
 }
 
 // nanos keeps a time that int64 cannot hold at its bound.
@@ -251,6 +263,9 @@ func (s *Store) take(in *staged, now int64) bool {
 		in.entry.resource, in.entry.scope = rec.resourceIndex(in.resource), rec.scopeIndex(in.scope)
 		rec.add(in.entry, in.raw)
 		rec.arrived = now
+		if in.carried != nil {
+			in.carried.settle(rec)
+		}
 	}
 	s.bytes.Add(rec.size - before)
 	return accepted

@@ -38,10 +38,7 @@ func (s *Store) Get(id string) (api.Trace, error) { return s.GetWithin(id, 0) }
 // size: spans that do not fit are left out, the last ones, and the trace is
 // marked as truncated.
 func (s *Store) GetWithin(id string, maxJSON int) (api.Trace, error) {
-	if len(id) < 4 || len(id) > 32 {
-		return api.Trace{}, fmt.Errorf("%w: %q is no trace id nor 4 or more of its first digits", ErrNotFound, clip(id, 64))
-	}
-	rec, err := s.lookup(id)
+	rec, err := s.find(id)
 	if err != nil {
 		return api.Trace{}, err
 	}
