@@ -1,6 +1,9 @@
 package otlp
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // Glance is what a store must know of a span that it keeps as it was sent.
 type Glance struct {
@@ -11,7 +14,12 @@ type Glance struct {
 	Kind         int32
 	Status       int32
 	Start, End   uint64 // Unix nanoseconds
+	Own          bool   // it has an attribute whose key begins with OwnPrefix
 }
+
+// OwnPrefix is what the keys of attributes begin with by which this project's
+// servers tell one another what OTLP has no place for.
+const OwnPrefix = "pulsectl."
 
 // Look reads a Span message in one pass that builds nothing. It is exact for
 // what it takes; what is out of the ordinary (composite values, unknown
@@ -77,6 +85,7 @@ func (g *Glance) field(tag byte, b []byte, from int) bool {
 		g.NameAt, g.Name = from, len(b)
 		return true
 	case 9<<3 | wireBytes:
+		g.Own = g.Own || len(b) > 2 && b[2] == OwnPrefix[0] && bytes.HasPrefix(b[2:], []byte(OwnPrefix))
 		return plainAttr(b)
 	case 11<<3 | wireBytes:
 		return plainEvent(b)

@@ -3,6 +3,8 @@ package otlp
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
 // Scanner indexes requests without decoding them. Its zero value is ready; it
@@ -41,6 +43,7 @@ type Entry struct {
 	Group            uint32 // in Groups
 	Kind, Status     int32  // as in the protocol
 	Valid            bool   // has ids that a store can find it by
+	Own              bool   // has an attribute whose key begins with OwnPrefix
 }
 
 // Scan indexes an ExportTraceServiceRequest. An error wraps [ErrMalformed] and
@@ -160,7 +163,7 @@ func (s *Scanner) one(from, to int) error {
 	s.Spans = append(s.Spans, Entry{
 		TraceID: g.TraceID, SpanID: g.SpanID, ParentID: g.ParentID, Start: g.Start, End: g.End,
 		At: uint32(from), Size: uint32(to - from), NameAt: uint32(from + g.NameAt), Name: uint32(g.Name),
-		Group: uint32(len(s.Groups) - 1), Kind: g.Kind, Status: g.Status,
+		Group: uint32(len(s.Groups) - 1), Kind: g.Kind, Status: g.Status, Own: g.Own,
 		Valid: valid && g.TraceID != [16]byte{} && g.SpanID != [8]byte{},
 	})
 	return nil
@@ -172,5 +175,6 @@ func glanceOf(s *Span) Glance {
 	return Glance{
 		TraceID: s.TraceID, SpanID: s.SpanID, ParentID: s.ParentID, NameAt: at, Name: n,
 		Kind: s.Kind, Status: s.Status, Start: s.Start, End: s.End,
+		Own: slices.ContainsFunc(s.Attrs, func(a KeyValue) bool { return strings.HasPrefix(a.Key, OwnPrefix) }),
 	}
 }
