@@ -15,6 +15,8 @@ type Glance struct {
 	Status       int32
 	Start, End   uint64 // Unix nanoseconds
 	Own          bool   // it has an attribute whose key begins with OwnPrefix
+
+	keys *KeySet // where the keys of its attributes go
 }
 
 // OwnPrefix is what the keys of attributes begin with by which this project's
@@ -26,7 +28,7 @@ const OwnPrefix = "pulsectl."
 // fields, long numbers, ids of a wrong length) and all that is malformed it
 // refuses, and then [Span.Decode] must look.
 func (g *Glance) Look(src []byte) bool {
-	*g = Glance{}
+	*g = Glance{keys: g.keys}
 	for i := 0; i < len(src); {
 		switch tag := src[i]; tag {
 		case 7<<3 | wireFixed64, 8<<3 | wireFixed64: // times
@@ -85,8 +87,12 @@ func (g *Glance) field(tag byte, b []byte, from int) bool {
 		g.NameAt, g.Name = from, len(b)
 		return true
 	case 9<<3 | wireBytes:
-		g.Own = g.Own || len(b) > 2 && b[2] == OwnPrefix[0] && bytes.HasPrefix(b[2:], []byte(OwnPrefix))
-		return plainAttr(b)
+		key, ok := plainAttr(b)
+		if ok && g.keys != nil {
+			g.keys.Add(key)
+		}
+		g.Own = g.Own || len(key) > 0 && key[0] == OwnPrefix[0] && bytes.HasPrefix(key, []byte(OwnPrefix))
+		return ok
 	case 11<<3 | wireBytes:
 		return plainEvent(b)
 	case 15<<3 | wireBytes:
@@ -127,8 +133,13 @@ func plainEvent(b []byte) bool {
 			}
 		case 2<<3 | wireBytes, 3<<3 | wireBytes:
 			from, to := part(b, i+1)
-			if from < 0 || b[i] == 3<<3|wireBytes && !plainAttr(b[from:to]) {
+			if from < 0 {
 				return false
+			}
+			if b[i] == 3<<3|wireBytes {
+				if _, ok := plainAttr(b[from:to]); !ok {
+					return false
+				}
 			}
 			i = to
 		case 4 << 3:
@@ -142,32 +153,32 @@ func plainEvent(b []byte) bool {
 	return true
 }
 
-// plainAttr steps over a KeyValue that has a key and a value that is a text, a
-// number or a truth, in this order.
-func plainAttr(b []byte) bool {
+// plainAttr returns the key of a KeyValue that has a key and a value that is a
+// text, a number or a truth, in this order.
+func plainAttr(b []byte) (key []byte, ok bool) {
 	if len(b) < 2 || b[0] != 1<<3|wireBytes || b[1] >= 0x80 || len(b)-2 < int(b[1]) {
-		return false
+		return nil, false
 	}
-	b = b[2+b[1]:]
+	key, b = b[2:2+b[1]], b[2+b[1]:]
 	if len(b) == 0 || b[0] != 2<<3|wireBytes {
-		return false
+		return nil, false
 	}
 	from, to := part(b, 1)
 	if from < 0 || to != len(b) || from == to {
-		return false
+		return nil, false
 	}
 	b = b[from:]
 	switch b[0] {
 	case 1<<3 | wireBytes:
 		from, to := part(b, 1)
-		return from >= 0 && to == len(b)
+		return key, from >= 0 && to == len(b)
 	case 2 << 3, 3 << 3:
 		_, end := varint(b, 1)
-		return end == len(b)
+		return key, end == len(b)
 	case 4<<3 | wireFixed64:
-		return len(b) == 9
+		return key, len(b) == 9
 	default:
-		return false
+		return nil, false
 	}
 }
 

@@ -31,6 +31,7 @@ type Group struct {
 	Scope    []byte // the message as it was sent
 	Name     string // the scope's name
 	Ordinal  int    // of the ResourceSpans in the request, from 1
+	Keys     KeySet // of the attributes of the group's spans
 }
 
 // Entry is what a scan tells of one span.
@@ -153,11 +154,12 @@ func (s *Scanner) scopeSpans(resource []byte, from, to int) error {
 // one indexes the span in body[from:to].
 func (s *Scanner) one(from, to int) error {
 	raw, g, valid := s.body[from:to], &s.glance, true
+	g.keys = &s.Groups[len(s.Groups)-1].Keys
 	if !g.Look(raw) {
 		if err := s.span.Decode(raw); err != nil {
 			return err
 		}
-		*g = glanceOf(&s.span)
+		*g = glanceOf(&s.span, g.keys)
 		valid = !s.span.badIDs
 	}
 	s.Spans = append(s.Spans, Entry{
@@ -170,10 +172,13 @@ func (s *Scanner) one(from, to int) error {
 }
 
 // glanceOf tells of a decoded span what Look would.
-func glanceOf(s *Span) Glance {
+func glanceOf(s *Span, keys *KeySet) Glance {
 	at, n := FindName(s.Raw)
+	for i := range s.Attrs {
+		keys.Add(alias(s.Attrs[i].Key))
+	}
 	return Glance{
-		TraceID: s.TraceID, SpanID: s.SpanID, ParentID: s.ParentID, NameAt: at, Name: n,
+		TraceID: s.TraceID, SpanID: s.SpanID, ParentID: s.ParentID, NameAt: at, Name: n, keys: keys,
 		Kind: s.Kind, Status: s.Status, Start: s.Start, End: s.End,
 		Own: slices.ContainsFunc(s.Attrs, func(a KeyValue) bool { return strings.HasPrefix(a.Key, OwnPrefix) }),
 	}

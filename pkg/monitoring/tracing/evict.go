@@ -104,7 +104,7 @@ func (s *Store) rescue(c *chunk) {
 func (s *Store) move(c *chunk, i int, message []byte, from *sender, told *form) {
 	if from.chunk == 0 {
 		g := c.groups[c.group[i]]
-		*from = sender{resource: c.get(g.resource), scope: c.get(g.scope), service: c.texts.string(g.service), name: c.texts.string(g.name)}
+		*from = sender{resource: c.get(g.resource), scope: c.get(g.scope), service: c.texts.string(g.service), name: c.texts.string(g.name), keys: &c.keys}
 	}
 	x, p := &s.traces, c.trace[i]
 	a := arrival{message: message, name: c.get(c.name[i]), from: from, row: row{
@@ -146,6 +146,7 @@ func (s *Store) lose(p uint32, shelf int, c *chunk, i int) {
 	if x.flags[p]&hasRoot != 0 && x.rootShelf(p) == shelf && x.root[p] == c.row(i) {
 		x.flags[p] &^= hasRoot | rootKept
 		x.began[p] = unset
+		x.judge(p)
 	}
 	if f := s.families[p]; f != nil {
 		f.leave(s, c, i)

@@ -28,10 +28,11 @@ type index struct {
 	lost     []uint32             // spans that were evicted
 	began    []outcome            // of the root
 	worst    []outcome
+	status   []outcome // of the trace; see judge
 	flags    []uint8
 }
 
-const traceBytes = 16 + 4*8 + 7*4 + 3 + 16 // the last for slots, of which half may be free
+const traceBytes = 16 + 4*8 + 7*4 + 4 + 16 // the last for slots, of which half may be free
 
 const (
 	hasRoot   = 1 << iota
@@ -125,6 +126,7 @@ func (x *index) extend() uint32 {
 	x.root, x.spans, x.errors = append(x.root, 0), append(x.spans, 0), append(x.errors, 0)
 	x.orphans, x.lost = append(x.orphans, 0), append(x.lost, 0)
 	x.began, x.worst, x.flags = append(x.began, 0), append(x.worst, 0), append(x.flags, 0)
+	x.status = append(x.status, 0)
 	return uint32(len(x.id) - 1)
 }
 
@@ -134,7 +136,7 @@ func (x *index) clear(p uint32) {
 		x.head[i][p] = 0
 	}
 	x.root[p], x.spans[p], x.errors[p], x.orphans[p], x.lost[p] = 0, 0, 0, 0, 0
-	x.began[p], x.worst[p], x.flags[p] = 0, 0, 0
+	x.began[p], x.worst[p], x.status[p], x.flags[p] = 0, 0, 0, 0
 }
 
 // remove takes a trace out. Once the last has gone, so has the memory.
@@ -178,13 +180,14 @@ func (x *index) note(p uint32, r *row, services uint64, now int64) {
 	}
 }
 
-// status is how a trace ended: as its root did, and if that is well as its
-// worst span did. Without a root the spans alone tell.
-func (x *index) status(p uint32) outcome {
+// judge writes down how a trace ended: as its root did, and if that is well as
+// its worst span did. Without a root the spans alone tell.
+func (x *index) judge(p uint32) {
 	if x.flags[p]&(hasRoot|wasCut) == wasCut && x.worst[p] == unset {
-		return aborted
+		x.status[p] = aborted
+		return
 	}
-	return verdict(x.began[p], x.worst[p])
+	x.status[p] = verdict(x.began[p], x.worst[p])
 }
 
 // duration is the time between the first start and the last end.

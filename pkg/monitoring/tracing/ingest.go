@@ -81,7 +81,7 @@ func (s *Store) hail(in *intake) {
 		if g.Ordinal != ordinal {
 			ordinal, resource = g.Ordinal, s.trim(g.Resource)
 		}
-		from := sender{resource: resource, service: clip(g.Service, maxName), name: clip(g.Name, maxName)}
+		from := sender{resource: resource, service: clip(g.Service, maxName), name: clip(g.Name, maxName), keys: &g.Keys}
 		if len(g.Scope) <= maxScope {
 			from.scope = g.Scope
 		}

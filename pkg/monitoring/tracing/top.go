@@ -27,6 +27,17 @@ func (t *top) add(h hit) {
 	}
 }
 
+// passes counts a hit that has no place, by its key alone; it says no if that
+// does not tell.
+func (t *top) passes(key int64) bool {
+	if !t.cut || t.after != nil || key >= t.hits[t.limit-1].key {
+		return false
+	}
+	t.total++
+	t.behind++
+	return true
+}
+
 // sort brings the hits in order and leaves limit of them at most.
 func (t *top) sort() []hit {
 	slices.SortFunc(t.hits, compareHits)
