@@ -50,7 +50,7 @@ func (m *matcher) known(c *candidate) {
 			c.open = m.wants.noted(s, c.open, &n)
 		}
 	}
-	if s.traces.flags[c.place]&hasRoot != 0 {
+	if m.wants.text != "" && s.traces.flags[c.place]&hasRoot != 0 {
 		if ch, i := s.shelves[s.traces.rootShelf(c.place)].at(s.traces.root[c.place]); ch != nil {
 			c.open = m.wants.root(s, c.open, ch.get(ch.groups[ch.group[i]].resource))
 		}
