@@ -27,8 +27,8 @@ type index struct {
 	orphans  []uint32             // of these with a parent that has not come
 	lost     []uint32             // spans that were evicted
 	began    []outcome            // of the root
-	worst    []outcome
-	status   []outcome // of the trace; see judge
+	worst    []outcome            // of all spans there ever were
+	status   []outcome            // of the trace; see judge
 	flags    []uint8
 }
 
@@ -190,6 +190,11 @@ func (x *index) judge(p uint32) {
 	x.status[p] = verdict(x.began[p], x.worst[p])
 }
 
+func (x *index) uncrown(p uint32) {
+	x.flags[p] &^= hasRoot | rootKept
+	x.began[p] = unset
+}
+
 // duration is the time between the first start and the last end.
 func (x *index) duration(p uint32) int64 { return max(x.end[p]-x.start[p], 0) }
 
@@ -209,7 +214,7 @@ func (x *index) age(p uint32) int64 {
 
 // places calls f for the place of each trace, until it returns false.
 func (x *index) places(f func(uint32) bool) {
-	for p := range x.spans {
+	for p := 0; p < len(x.spans); p++ { // f may remove the trace, and the last takes the columns along
 		if x.spans[p] > 0 && !f(uint32(p)) {
 			return
 		}

@@ -55,7 +55,7 @@ func (v *view) summary(s *Store) summary {
 	here := v.here(s.resource)
 	var root member
 	var rank int
-	worst, cut := unset, false
+	worst, cut := v.worst, v.cut
 	v.members(s.resource, func(m *member) {
 		sum.count(m)
 		worst, cut = worse(worst, m.outcome), cut || m.outcome == aborted

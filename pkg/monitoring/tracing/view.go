@@ -16,7 +16,9 @@ type view struct {
 	running    []runningSpan
 	start, end int64
 	arrived    int64
-	lost       bool // spans of it were evicted
+	lost       bool    // spans of it were evicted
+	worst      outcome // of all spans it had in the store, lost ones too
+	cut        bool    // one of these was aborted
 }
 
 // viewSpan is an ended span of a view.
@@ -47,6 +49,7 @@ func (v *view) bytes(sp *viewSpan, u *unpacker) []byte {
 func (v *view) kept(s *Store, p uint32) {
 	x := &s.traces
 	v.start, v.end, v.arrived, v.lost = x.start[p], x.end[p], x.arrived[p], x.lost[p] > 0
+	v.worst, v.cut = x.worst[p], x.flags[p]&wasCut != 0
 	if n, found := s.notes[p]; found {
 		if known, err := readNote(n); err == nil {
 			v.note = known
