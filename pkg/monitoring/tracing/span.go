@@ -133,10 +133,22 @@ func outcomeOf(err error) outcome {
 	}
 }
 
-// End ends the span now; a second End does nothing.
+// End ends the span now; a second End does nothing. Deferred, it notes a panic
+// as the reason why the span failed, and lets it go on.
 func (h Span) End() {
+	if reason := recover(); reason != nil {
+		defer panic(reason)
+		h.panicked(reason)
+	}
 	if h.sp != nil {
 		h.sp.end(time.Time{}, nil)
+	}
+}
+
+func (h Span) panicked(reason any) {
+	if h.Recording() {
+		h.sp.addException(time.Now(), reason, fmt.Sprint(reason), nil, false)
+		h.SetStatus(api.StatusError, fmt.Sprint("panic: ", reason))
 	}
 }
 
@@ -224,12 +236,8 @@ func (sp *span) addEvent(at time.Time, name, level string, kvs []attribute.KeyVa
 	if !sp.lock() {
 		return
 	}
-	defer sp.a.mu.Unlock()
-	if int(sp.events) >= s.opts.MaxEvents || !sp.put(otlp.AppendEvent(sp.buf, &e)) {
-		sp.head.Dropped[1]++
-		return
-	}
-	sp.events++
+	sp.addRepeated(otlp.AppendEvent(sp.buf, &e), otlp.FieldEvents, s.opts.MaxEvents, &sp.events, &sp.head.Dropped[1])
+	sp.a.mu.Unlock()
 }
 
 // convert appends attributes up to the limit and counts the rest.
