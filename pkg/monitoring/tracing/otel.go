@@ -102,7 +102,7 @@ func (sp *span) SetAttributes(kvs ...attribute.KeyValue) {
 	for i := range kvs {
 		sp.set(&kvs[i])
 	}
-	sp.a.mu.Unlock()
+	sp.a.unlock()
 }
 
 // AddEvent notes that something happened.
@@ -130,7 +130,7 @@ func (sp *span) AddLink(l trace.Link) {
 		return
 	}
 	sp.addRepeated(otlp.AppendLink(sp.buf, &link), otlp.FieldLinks, sp.a.store.opts.MaxLinks, &sp.links, &sp.head.Dropped[2])
-	sp.a.mu.Unlock()
+	sp.a.unlock()
 }
 
 // RecordError adds an exception event. The status stays as it is.

@@ -83,13 +83,12 @@ func (s *Store) start(ctx context.Context, name string, o *StartOptions) *span {
 	if o.RequestID != "" || o.UserID != "" || len(o.Metadata) > 0 {
 		a.describe(o.RequestID, o.UserID, o.Metadata)
 	}
-	a.mu.Unlock()
+	a.unlock()
 	for _, l := range o.Links {
 		sp.AddLink(l)
 	}
 	if entered {
 		s.limitActive()
-		s.shrink()
 	}
 	return sp
 }
