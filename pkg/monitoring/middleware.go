@@ -288,14 +288,6 @@ func endpoint(pattern string) string {
 	return pattern
 }
 
-func requestURL(r *http.Request) string {
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	return scheme + "://" + r.Host + r.URL.RequestURI()
-}
-
 // ObserveRequest counts and times a request that no middleware sees: of a
 // queue, a socket, another protocol. endpoint must be of a closed set.
 func (m *Monitor) ObserveRequest(method, endpoint string, status int, took time.Duration) {
