@@ -212,6 +212,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
+	m.EndStreams()
 	close(errs)
 	err := <-errs
 	if cerr := m.Memory.Close(); err == nil {
