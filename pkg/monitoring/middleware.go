@@ -34,7 +34,7 @@ func (m *Monitor) Middleware(next http.Handler) http.Handler {
 		w.Header().Set(api.RequestIDHeader, rq.id)
 		m.Metrics.Begin()
 		ctx := context.WithValue(r.Context(), requestKey{}, &rq)
-		if m.server.Has(r.URL.Path) || r.URL.Path == receiverPath {
+		if m.server.Has(r.URL.Path) || m.besides(r.URL.Path) {
 			rq.r = rq.pass(ctx, r)
 		} else {
 			rq.r = rq.begin(ctx, r)
