@@ -50,6 +50,9 @@ func (s *Server) streamTraces(w http.ResponseWriter, r *http.Request) {
 	p := query(r)
 	q := traceQuery(p, time.Now())
 	q.Spans, q.Cursor = p.text("view") == "full", r.Header.Get("Last-Event-ID")
+	if q.Status == api.StatusActive {
+		p.wrong("status", "want one of ok, error, timeout, aborted: what is told has finished")
+	}
 	if err := p.problem(); err != nil {
 		s.fail(w, r, err)
 		return
