@@ -15,6 +15,7 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -64,6 +65,11 @@ type Server struct {
 	fixed   map[string]string // by path without wildcards: the methods, as Allow lists them
 	handler http.Handler
 	uploads places
+
+	streams  places
+	stopping chan struct{} // closed when the streams must end
+	stopOnce sync.Once
+	exports  places
 }
 
 // New returns a server, or an error if its access rules make no sense.
@@ -88,6 +94,8 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: o, access: acc, log: o.Log, mux: http.NewServeMux(), uploads: make(places, uploadPlaces)}
+	s.streams, s.stopping = make(places, maxStreams), make(chan struct{})
+	s.exports = make(places, maxExports)
 	s.routes = s.table()
 	s.fixed = fixed(s.routes)
 	for _, rt := range s.routes {

@@ -71,3 +71,12 @@ type ServiceEdge struct {
 	Rate   float64 `json:"rate"` // a second, over the window
 	P95    Seconds `json:"p95"`
 }
+
+// TruncatedHeader is on the answer of an exported trace that is not whole, "true".
+const TruncatedHeader = "X-Pulsectl-Truncated"
+
+// TracesLost is an event of GET /monitoring/traces/stream: so many traces that
+// fit finished too fast to be told.
+type TracesLost struct {
+	Count Count `json:"count"`
+}
