@@ -16,7 +16,7 @@ import (
 // service that sends no spans. q.Operation is that of the call, q.Service
 // either side.
 func (s *Store) Graph(q StatsQuery) api.ServiceGraph {
-	g := graph{q: &q, nodes: map[string]*nodeSum{}, edges: map[[2]string]*callSum{}}
+	g := graph{q: &q, crossed: map[SpanID]bool{}, nodes: map[string]*nodeSum{}, edges: map[[2]string]*callSum{}}
 	var ids []TraceID
 	s.mu.RLock()
 	s.traces.places(func(p uint32) bool {
@@ -62,6 +62,7 @@ type graph struct {
 	nodes map[string]*nodeSum
 	edges map[[2]string]*callSum
 
+	crossed  map[SpanID]bool // of one trace: those with a span of another service below
 	door     door
 	unpacker unpacker
 }
@@ -90,15 +91,12 @@ const maxNodes = 1000
 
 // trace adds the calls of one trace.
 func (g *graph) trace(v *view) {
-	byID := make(map[SpanID]*viewSpan, len(v.spans))
-	crossed := map[SpanID]bool{} // those with a span of another service below
-	for i := range v.spans {
-		byID[v.spans[i].id] = &v.spans[i]
-	}
+	spans := v.byID()
+	clear(g.crossed)
 	for i := range v.spans {
 		e := &v.spans[i]
-		if p := byID[e.parent]; p != nil && p != e && p.from.service != e.from.service {
-			crossed[p.id] = true
+		if p := spans(e.parent); p != nil && p != e && p.from.service != e.from.service {
+			g.crossed[p.id] = true
 		}
 	}
 	for i := range v.spans {
@@ -107,11 +105,31 @@ func (g *graph) trace(v *view) {
 			continue
 		}
 		caller := ""
-		if p := byID[e.parent]; p != nil && p != e {
+		if p := spans(e.parent); p != nil && p != e {
 			caller = p.from.service
 		}
-		g.visit(v, e, e.from.service, caller, crossed[e.id])
+		g.visit(v, e, e.from.service, caller, g.crossed[e.id])
 	}
+}
+
+// byID returns a function that finds an ended span. Few spans it looks through,
+// for many it makes a map.
+func (v *view) byID() func(SpanID) *viewSpan {
+	if len(v.spans) <= manySpans {
+		return func(id SpanID) *viewSpan {
+			for i := len(v.spans) - 1; i >= 0; i-- {
+				if v.spans[i].id == id {
+					return &v.spans[i]
+				}
+			}
+			return nil
+		}
+	}
+	all := make(map[SpanID]*viewSpan, len(v.spans))
+	for i := range v.spans {
+		all[v.spans[i].id] = &v.spans[i]
+	}
+	return func(id SpanID) *viewSpan { return all[id] }
 }
 
 // The kinds of spans that matter here, as in the protocol.
@@ -140,11 +158,7 @@ func (g *graph) visit(v *view, e *viewSpan, own, caller string, crossed bool) {
 	if crossed || !fits || e.kind != kindClient && e.kind != kindProducer {
 		return
 	}
-	read, ok := g.door.open(v.bytes(e, &g.unpacker))
-	if !ok {
-		return
-	}
-	to := peer(read.Attrs)
+	to := g.peer(v.bytes(e, &g.unpacker))
 	if to == "" || to == own || g.q.Service != "" && g.q.Service != own && g.q.Service != to {
 		return
 	}
@@ -187,17 +201,19 @@ var peerKeys = []string{
 	"peer.service", "service.peer.name", "db.system.name", "db.system", "messaging.system", "rpc.service", "server.address", "net.peer.name", "http.host",
 }
 
-// peer returns the name of whom a client's span says that it calls, "" if it
-// does not say.
-func peer(attrs []otlp.KeyValue) string {
+// peer returns the name of whom a client's encoded span says that it calls, ""
+// if it does not say.
+func (g *graph) peer(message []byte) string {
 	best := len(peerKeys)
 	name := ""
-	for i := range attrs {
-		a := &attrs[i]
-		if rank := slices.Index(peerKeys, a.Key); rank >= 0 && rank <= best && a.Value.Kind == otlp.KindString && a.Value.Str != "" {
-			best, name = rank, a.Value.Str
+	rank := func(key string) int { return slices.Index(peerKeys, key) }
+	wanted := func(key []byte) bool { return rank(alias(key)) >= 0 }
+	_ = otlp.SpanAttrs(message, g.door.store.opts.MaxAttrs, wanted, func(a otlp.KeyValue) { // it was decoded before it was kept
+		if n := rank(a.Key); n <= best && a.Value.Kind == otlp.KindString && a.Value.Str != "" {
+			g.door.store.veil(&a)
+			best, name = n, a.Value.Str
 		}
-	}
+	})
 	return otlp.Text(clip(name, maxName))
 }
 

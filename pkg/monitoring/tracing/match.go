@@ -67,24 +67,41 @@ func (m *matcher) finished(found *top) (truncated bool) {
 func (m *matcher) scan(found *top) (candidates []candidate) {
 	x := &m.store.traces
 	skip, only := m.marks()
-	services, spans, status := x.services, x.spans[:len(x.services)], x.status[:len(x.services)]
-	service, any := m.service, m.q.Status == ""
-	for i := len(services) - 1; i >= 0; i-- {
-		if services[i]&service != service || spans[i] == 0 || !any && !m.statuses[status[i]%(aborted+1)] {
+	service, status, keys := m.service, m.q.Status != "", x.start
+	more := m.asksMore() || skip != nil || only != nil
+	bar, passed := int64(math.MinInt64), 0
+	for i := len(x.services) - 1; i >= 0; i-- {
+		if x.services[i]&service != service || x.spans[i] == 0 || status && !m.statuses[x.status[i]] {
 			continue
 		}
 		p := uint32(i)
-		if skip != nil && skip.has(p) || only != nil && !only.has(p) || !m.fits(p) {
+		if more && (skip.has(p) || only != nil && !only.has(p) || !m.fits(p)) {
 			continue
 		}
-		switch key := m.keyOf(p); {
-		case !m.wants.none():
-			candidates = append(candidates, candidate{hit: hit{id: x.id[p], start: x.start[p], key: key}, place: p, open: m.wants.all})
-		case !found.passes(key):
-			found.add(hit{id: x.id[p], start: x.start[p], key: key})
+		key := keys[i]
+		if m.q.Sort != Recent {
+			key = m.keyOf(p)
 		}
+		if key < bar {
+			passed++
+			continue
+		}
+		h := hit{id: x.id[p], start: x.start[p], key: key}
+		if !m.wants.none() {
+			candidates = append(candidates, candidate{hit: h, place: p, open: m.wants.all})
+			continue
+		}
+		found.add(h)
+		bar = found.bar()
 	}
+	found.pass(passed)
 	return candidates
+}
+
+// asksMore tells whether the query asks for more of the index than service and
+// status.
+func (m *matcher) asksMore() bool {
+	return m.shortest > 0 || m.longest < math.MaxInt64 || m.since > math.MinInt64 || m.until < math.MaxInt64 || m.q.HasProfile
 }
 
 // named finds the service's bit. It says no if no trace of the store has the

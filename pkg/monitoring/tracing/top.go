@@ -1,6 +1,9 @@
 package tracing
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // top keeps the first hits of an order among many, behind a cursor if there
 // is one.
@@ -27,15 +30,18 @@ func (t *top) add(h hit) {
 	}
 }
 
-// passes counts a hit that has no place, by its key alone; it says no if that
-// does not tell.
-func (t *top) passes(key int64) bool {
-	if !t.cut || t.after != nil || key >= t.hits[t.limit-1].key {
-		return false
+// bar returns the key below which no hit has a place.
+func (t *top) bar() int64 {
+	if !t.cut || t.after != nil {
+		return math.MinInt64
 	}
-	t.total++
-	t.behind++
-	return true
+	return t.hits[t.limit-1].key
+}
+
+// pass counts n hits that were below the bar.
+func (t *top) pass(n int) {
+	t.total += n
+	t.behind += n
 }
 
 // sort brings the hits in order and leaves limit of them at most.
