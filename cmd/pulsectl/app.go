@@ -64,6 +64,9 @@ func (a *app) rootCmd() *cobra.Command {
 			if err := a.flags.check(); err != nil {
 				return err
 			}
+			if err := a.checkTraceForm(cmd.CommandPath()); err != nil {
+				return err
+			}
 			a.started = true
 			return nil
 		},

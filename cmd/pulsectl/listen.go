@@ -67,14 +67,14 @@ func (o *serveOptions) config() map[string]any {
 	host, port, _ := net.SplitHostPort(o.Listen) // checked by listen
 	number, _ := strconv.Atoi(port)
 	return map[string]any{
-		"app":      map[string]any{"host": host, "port": number, "log_level": o.level.String(), "demo": o.Demo},
+		"app":      map[string]any{"host": host, "port": number, "log_level": o.level.String(), "demo": o.Demo, "jaeger_api": o.JaegerAPI},
 		"security": map[string]any{"auth_token_file": o.AuthTokenFile, "tls": o.TLSCert != "", "client_certificates": o.TLSClientCA != ""},
 	}
 }
 
 // configKeys are the names that settings have in /monitoring/debug/config.
 var configKeys = map[string][]string{
-	"listen": {"app.host", "app.port"}, "demo": {"app.demo"}, "environment": {"app.environment"}, "log-level": {"app.log_level"},
+	"listen": {"app.host", "app.port"}, "demo": {"app.demo"}, "jaeger-api": {"app.jaeger_api"}, "environment": {"app.environment"}, "log-level": {"app.log_level"},
 	"debug": {"app.debug"}, "trace-max-bytes": {"tracing.max_bytes"}, "trace-max-age": {"tracing.max_age"},
 	"cache-max-bytes": {"cache.memory_max_bytes"}, "slow-threshold": {"profiling.slow_threshold"},
 	"redis-url": {"cache.redis_enabled"}, "redis-timeout": {"cache.redis_timeout"},

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pulsectl/pulsectl/internal/demo"
+	"github.com/pulsectl/pulsectl/internal/jaegerapi"
 	"github.com/pulsectl/pulsectl/internal/receiver"
 	"github.com/pulsectl/pulsectl/internal/server"
 	"github.com/pulsectl/pulsectl/pkg/monitoring"
@@ -47,6 +48,7 @@ type serveOptions struct {
 	TLSCert       string
 	TLSKey        string
 	TLSClientCA   string
+	JaegerAPI     bool
 
 	sources map[string]string // by flag
 	level   slog.Level
@@ -85,6 +87,7 @@ func (o *serveOptions) register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Listen, "listen", "127.0.0.1:8000", "`ADDRESS` to serve on")
 	fs.BoolVar(&o.Demo, "demo", false, "serve a small Pulse API with traffic and failing dependencies of its own")
 	fs.StringVar(&o.Config, "config", "", "YAML `FILE` of settings")
+	fs.BoolVar(&o.JaegerAPI, "jaeger-api", false, "answer below /api as Jaeger's query service does, for Grafana and the Jaeger UI")
 	fs.StringVar(&o.Environment, "environment", "development", "`NAME` of the environment, shown in health and metrics")
 	fs.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.BoolVar(&o.Debug, "debug", false, "start with profiling enabled")
@@ -217,6 +220,10 @@ func (o *serveOptions) assemble(m *monitoring.Monitor, log *slog.Logger, base st
 		return nil, nil, err
 	}
 	m.Receive(mux, door)
+	m.ReceiveZipkin(mux, receiver.NewZipkin(m.Traces.AddOTLP, log))
+	if o.JaegerAPI {
+		m.ServeJaeger(mux, jaegerapi.Patterns, jaegerapi.New(m.Traces))
+	}
 	if !o.Demo {
 		for _, name := range []string{"github_api", "linear_api", "openai_api"} {
 			if _, err := m.Breaker(name, breaker.Options{}); err != nil {
@@ -245,6 +252,7 @@ func (a *app) serveOn(ctx context.Context, l net.Listener, m *monitoring.Monitor
 		Handler: m.Middleware(mux), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	srv.RegisterOnShutdown(m.EndStreams)
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	tasks = append(tasks, func(context.Context) error {

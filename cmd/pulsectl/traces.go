@@ -30,13 +30,14 @@ func newTracesCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "traces",
 		Aliases: []string{"trace"},
-		Short:   "Traces of requests and jobs: list, show, cleanup",
+		Short:   "Traces of requests and jobs: list, show, tail, stats, services, export, import, cleanup",
 		Args:    cobra.NoArgs,
 	}
 	list := newTracesListCmd(a)
 	cmd.RunE = list.RunE
 	cmd.Flags().AddFlagSet(list.Flags())
 	cmd.AddCommand(list, newTracesShowCmd(a), newTracesCleanupCmd(a))
+	cmd.AddCommand(newTracesTailCmd(a), newTracesStatsCmd(a), newTracesServicesCmd(a), newTracesExportCmd(a), newTracesImportCmd(a))
 	return cmd
 }
 
@@ -84,6 +85,9 @@ func (a *app) traces(ctx context.Context, q client.TraceQuery) error {
 	if err != nil {
 		return err
 	}
+	if a.traceForm() != "" {
+		return a.exportListed(ctx, rs)
+	}
 	return show(a, rs, tracesView)
 }
 
@@ -128,6 +132,9 @@ func (a *app) trace(ctx context.Context, id string, limit int) error {
 		return &usageError{fmt.Errorf("%s: want an id, @last, @slowest or @error", id), "pulsectl traces show"}
 	case limit == 0:
 		limit = -1 // to the drawers 0 is their own default
+	}
+	if form := a.traceForm(); form != "" {
+		return a.exportTraces(ctx, []string{id}, exportOptions{Format: form})
 	}
 	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (api.Trace, error) {
 		if !named {
@@ -177,7 +184,8 @@ func newTracesCleanupCmd(a *app) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.cleanupTraces(cmd.Context(), maxAge) },
 	}
-	cmd.Flags().Var(durationValue{&maxAge}, "max-age", "remove those that ended longer ago, 1m to 1h")
+	cmd.Flags().Var(durationValue{&maxAge}, "older-than", "remove those that ended longer ago, 1m to 1h")
+	cmd.Flags().Var(durationValue{&maxAge}, "max-age", "the same as --older-than")
 	return cmd
 }
 

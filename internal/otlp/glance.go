@@ -1,6 +1,9 @@
 package otlp
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // Glance is what a store must know of a span that it keeps as it was sent.
 type Glance struct {
@@ -11,14 +14,21 @@ type Glance struct {
 	Kind         int32
 	Status       int32
 	Start, End   uint64 // Unix nanoseconds
+	Own          bool   // it has an attribute whose key begins with OwnPrefix
+
+	keys *KeySet // where the keys of its attributes go
 }
+
+// OwnPrefix is what the keys of attributes begin with by which this project's
+// servers tell one another what OTLP has no place for.
+const OwnPrefix = "pulsectl."
 
 // Look reads a Span message in one pass that builds nothing. It is exact for
 // what it takes; what is out of the ordinary (composite values, unknown
 // fields, long numbers, ids of a wrong length) and all that is malformed it
 // refuses, and then [Span.Decode] must look.
 func (g *Glance) Look(src []byte) bool {
-	*g = Glance{}
+	*g = Glance{keys: g.keys}
 	for i := 0; i < len(src); {
 		switch tag := src[i]; tag {
 		case 7<<3 | wireFixed64, 8<<3 | wireFixed64: // times
@@ -77,7 +87,12 @@ func (g *Glance) field(tag byte, b []byte, from int) bool {
 		g.NameAt, g.Name = from, len(b)
 		return true
 	case 9<<3 | wireBytes:
-		return plainAttr(b)
+		key, ok := plainAttr(b)
+		if ok && g.keys != nil {
+			g.keys.Add(key)
+		}
+		g.Own = g.Own || len(key) > 0 && key[0] == OwnPrefix[0] && bytes.HasPrefix(key, []byte(OwnPrefix))
+		return ok
 	case 11<<3 | wireBytes:
 		return plainEvent(b)
 	case 15<<3 | wireBytes:
@@ -118,8 +133,13 @@ func plainEvent(b []byte) bool {
 			}
 		case 2<<3 | wireBytes, 3<<3 | wireBytes:
 			from, to := part(b, i+1)
-			if from < 0 || b[i] == 3<<3|wireBytes && !plainAttr(b[from:to]) {
+			if from < 0 {
 				return false
+			}
+			if b[i] == 3<<3|wireBytes {
+				if _, ok := plainAttr(b[from:to]); !ok {
+					return false
+				}
 			}
 			i = to
 		case 4 << 3:
@@ -133,32 +153,32 @@ func plainEvent(b []byte) bool {
 	return true
 }
 
-// plainAttr steps over a KeyValue that has a key and a value that is a text, a
-// number or a truth, in this order.
-func plainAttr(b []byte) bool {
+// plainAttr returns the key of a KeyValue that has a key and a value that is a
+// text, a number or a truth, in this order.
+func plainAttr(b []byte) (key []byte, ok bool) {
 	if len(b) < 2 || b[0] != 1<<3|wireBytes || b[1] >= 0x80 || len(b)-2 < int(b[1]) {
-		return false
+		return nil, false
 	}
-	b = b[2+b[1]:]
+	key, b = b[2:2+b[1]], b[2+b[1]:]
 	if len(b) == 0 || b[0] != 2<<3|wireBytes {
-		return false
+		return nil, false
 	}
 	from, to := part(b, 1)
 	if from < 0 || to != len(b) || from == to {
-		return false
+		return nil, false
 	}
 	b = b[from:]
 	switch b[0] {
 	case 1<<3 | wireBytes:
 		from, to := part(b, 1)
-		return from >= 0 && to == len(b)
+		return key, from >= 0 && to == len(b)
 	case 2 << 3, 3 << 3:
 		_, end := varint(b, 1)
-		return end == len(b)
+		return key, end == len(b)
 	case 4<<3 | wireFixed64:
-		return len(b) == 9
+		return key, len(b) == 9
 	default:
-		return false
+		return nil, false
 	}
 }
 

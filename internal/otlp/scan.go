@@ -3,6 +3,8 @@ package otlp
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 )
 
 // Scanner indexes requests without decoding them. Its zero value is ready; it
@@ -29,6 +31,7 @@ type Group struct {
 	Scope    []byte // the message as it was sent
 	Name     string // the scope's name
 	Ordinal  int    // of the ResourceSpans in the request, from 1
+	Keys     KeySet // of the attributes of the group's spans
 }
 
 // Entry is what a scan tells of one span.
@@ -41,6 +44,7 @@ type Entry struct {
 	Group            uint32 // in Groups
 	Kind, Status     int32  // as in the protocol
 	Valid            bool   // has ids that a store can find it by
+	Own              bool   // has an attribute whose key begins with OwnPrefix
 }
 
 // Scan indexes an ExportTraceServiceRequest. An error wraps [ErrMalformed] and
@@ -150,27 +154,32 @@ func (s *Scanner) scopeSpans(resource []byte, from, to int) error {
 // one indexes the span in body[from:to].
 func (s *Scanner) one(from, to int) error {
 	raw, g, valid := s.body[from:to], &s.glance, true
+	g.keys = &s.Groups[len(s.Groups)-1].Keys
 	if !g.Look(raw) {
 		if err := s.span.Decode(raw); err != nil {
 			return err
 		}
-		*g = glanceOf(&s.span)
+		*g = glanceOf(&s.span, g.keys)
 		valid = !s.span.badIDs
 	}
 	s.Spans = append(s.Spans, Entry{
 		TraceID: g.TraceID, SpanID: g.SpanID, ParentID: g.ParentID, Start: g.Start, End: g.End,
 		At: uint32(from), Size: uint32(to - from), NameAt: uint32(from + g.NameAt), Name: uint32(g.Name),
-		Group: uint32(len(s.Groups) - 1), Kind: g.Kind, Status: g.Status,
+		Group: uint32(len(s.Groups) - 1), Kind: g.Kind, Status: g.Status, Own: g.Own,
 		Valid: valid && g.TraceID != [16]byte{} && g.SpanID != [8]byte{},
 	})
 	return nil
 }
 
 // glanceOf tells of a decoded span what Look would.
-func glanceOf(s *Span) Glance {
+func glanceOf(s *Span, keys *KeySet) Glance {
 	at, n := FindName(s.Raw)
+	for i := range s.Attrs {
+		keys.Add(alias(s.Attrs[i].Key))
+	}
 	return Glance{
-		TraceID: s.TraceID, SpanID: s.SpanID, ParentID: s.ParentID, NameAt: at, Name: n,
+		TraceID: s.TraceID, SpanID: s.SpanID, ParentID: s.ParentID, NameAt: at, Name: n, keys: keys,
 		Kind: s.Kind, Status: s.Status, Start: s.Start, End: s.End,
+		Own: slices.ContainsFunc(s.Attrs, func(a KeyValue) bool { return strings.HasPrefix(a.Key, OwnPrefix) }),
 	}
 }

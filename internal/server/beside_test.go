@@ -70,6 +70,8 @@ func TestContractEmbedded(t *testing.T) {
 			path += "?dry_run=true"
 		case strings.Contains(path, "{id}"):
 			want = http.StatusNotFound
+		case strings.HasSuffix(path, "/stream"):
+			method = http.MethodHead // the answer would never end
 		}
 		if a := c.do(method+" "+fill.Replace(path), nil); a.StatusCode != want && a.StatusCode != http.StatusAccepted {
 			t.Errorf("%s: %s, want %d: %s", op, a.Status, want, a.body)

@@ -15,6 +15,7 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -66,6 +67,11 @@ type Server struct {
 	handler http.Handler
 	uploads places
 	audits  *auditLog
+
+	streams  places
+	stopping chan struct{} // closed when the streams must end
+	stopOnce sync.Once
+	exports  places
 }
 
 // New returns a server, or an error if its access rules make no sense.
@@ -90,6 +96,8 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: o, access: acc, log: o.Log, mux: http.NewServeMux(), uploads: make(places, uploadPlaces), audits: newAuditLog(o.Audit)}
+	s.streams, s.stopping = make(places, maxStreams), make(chan struct{})
+	s.exports = make(places, maxExports)
 	s.routes = s.table()
 	s.fixed = fixed(s.routes)
 	for _, rt := range s.routes {

@@ -32,7 +32,7 @@ func (m *Monitor) Middleware(next http.Handler) http.Handler {
 		rq := &request{m: m, start: time.Now(), routed: routes}
 		rq.rw.ResponseWriter = w
 		m.Metrics.Begin()
-		if m.server.Has(r.URL.Path) || r.URL.Path == receiverPath {
+		if m.server.Has(r.URL.Path) || m.besides(r.URL.Path) {
 			rq.r = rq.pass(r)
 		} else {
 			rq.r = rq.begin(r)
@@ -286,14 +286,6 @@ func endpoint(pattern string) string {
 		return metric.Unmatched
 	}
 	return pattern
-}
-
-func requestURL(r *http.Request) string {
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	return scheme + "://" + r.Host + r.URL.RequestURI()
 }
 
 // ObserveRequest counts and times a request that no middleware sees: of a

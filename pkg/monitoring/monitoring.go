@@ -94,6 +94,7 @@ type Monitor struct {
 	tracer  trace.TracerProvider
 	started time.Time
 	mux     atomic.Pointer[http.ServeMux] // that Mount got last
+	jaeger  atomic.Bool                   // whether ServeJaeger has been called
 	ran     atomic.Bool
 	dbs     pools
 }
@@ -212,6 +213,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
+	m.EndStreams()
 	close(errs)
 	err := <-errs
 	if cerr := m.Memory.Close(); err == nil {

@@ -30,6 +30,7 @@ type active struct {
 	landed  int       // spans the store has already
 	used    int64     // bytes
 	charged int64     // of these the store has counted
+	grown   bool      // charged has, since mu was taken
 	shared  bool      // a reader aliases buf and spans: they are not used again
 	slots   []*slot   // in use or on the free list
 	free    *slot
@@ -273,7 +274,19 @@ func (a *active) use(n int64) {
 	if a.used > a.charged {
 		more := (a.used - a.charged + chargeStep - 1) / chargeStep * chargeStep
 		a.charged += more
+		a.grown = true
 		a.store.bytes.Add(more)
+	}
+}
+
+// unlock lets go of mu, and sees to it that the store stays within its bytes if
+// the trace has grown meanwhile.
+func (a *active) unlock() {
+	grown := a.grown
+	a.grown = false
+	a.mu.Unlock()
+	if grown {
+		a.store.shrink()
 	}
 }
 
@@ -305,7 +318,7 @@ func (a *active) handle() *span {
 }
 
 // leave lets go of a, whose mu is held, once no span of it runs: it lands, and
-// the memory serves the next.
+// the memory serves the next. The store may be too large then.
 func (a *active) leave() {
 	s := a.store
 	a.land()
@@ -313,6 +326,7 @@ func (a *active) leave() {
 	s.running.Add(-1)
 	s.bytes.Add(-a.charged)
 	a.reset()
+	a.grown = false
 	a.mu.Unlock()
 	s.pool.Put(a)
 }
@@ -325,6 +339,7 @@ func (a *active) land() {
 		a.store.land(&a.local)
 	}
 	a.landed += n
+	a.grown = true
 	a.used -= int64(len(a.buf) + n*endedBytes)
 	if a.shared {
 		a.buf, a.spans, a.shared = nil, nil, false

@@ -3,6 +3,8 @@ package tracing
 import (
 	"slices"
 	"sync/atomic"
+
+	"github.com/pulsectl/pulsectl/internal/otlp"
 )
 
 // chunk is some thousand spans: their messages as they were sent, one behind
@@ -15,8 +17,9 @@ type chunk struct {
 	rows
 	texts
 	groups []group
-	raw    []byte  // the messages; nil once packed
-	packed *packed // the same, nil until then
+	keys   otlp.KeySet // of the attributes of its spans
+	raw    []byte      // the messages; nil once packed
+	packed *packed     // the same, nil until then
 
 	places  map[group]uint16 // of groups, while it fills up
 	full    bool

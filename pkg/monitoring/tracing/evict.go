@@ -48,9 +48,15 @@ func (s *Store) evict() bool {
 	if from == plain {
 		s.rescue(c)
 	}
+	var headless []uint32
 	for i := range c.trace {
-		if p := c.trace[i]; p != noTrace {
-			s.lose(p, from, c, i)
+		if p := c.trace[i]; p != noTrace && s.lose(p, from, c, i) {
+			headless = append(headless, p)
+		}
+	}
+	for _, p := range headless {
+		if int(p) < len(s.traces.spans) && s.traces.spans[p] > 0 {
+			s.recrown(p)
 		}
 	}
 	if !c.gone {
@@ -104,7 +110,7 @@ func (s *Store) rescue(c *chunk) {
 func (s *Store) move(c *chunk, i int, message []byte, from *sender, told *form) {
 	if from.chunk == 0 {
 		g := c.groups[c.group[i]]
-		*from = sender{resource: c.get(g.resource), scope: c.get(g.scope), service: c.texts.string(g.service), name: c.texts.string(g.name)}
+		*from = sender{resource: c.get(g.resource), scope: c.get(g.scope), service: c.texts.string(g.service), name: c.texts.string(g.name), keys: &c.keys}
 	}
 	x, p := &s.traces, c.trace[i]
 	a := arrival{message: message, name: c.get(c.name[i]), from: from, row: row{
@@ -133,8 +139,8 @@ func (s *Store) release(p uint32, shelf int, c *chunk, i int) {
 	}
 }
 
-// lose drops a span whose chunk goes.
-func (s *Store) lose(p uint32, shelf int, c *chunk, i int) {
+// lose drops a span whose chunk goes. It says whether that was the root.
+func (s *Store) lose(p uint32, shelf int, c *chunk, i int) (headless bool) {
 	x := &s.traces
 	s.release(p, shelf, c, i)
 	s.dropped[evicted].Add(1)
@@ -144,8 +150,8 @@ func (s *Store) lose(p uint32, shelf int, c *chunk, i int) {
 		x.errors[p]--
 	}
 	if x.flags[p]&hasRoot != 0 && x.rootShelf(p) == shelf && x.root[p] == c.row(i) {
-		x.flags[p] &^= hasRoot | rootKept
-		x.began[p] = unset
+		x.uncrown(p)
+		headless = true
 	}
 	if f := s.families[p]; f != nil {
 		f.leave(s, c, i)
@@ -153,6 +159,20 @@ func (s *Store) lose(p uint32, shelf int, c *chunk, i int) {
 	if x.spans[p] == 0 {
 		s.forget(p)
 	}
+	return headless
+}
+
+// recrown looks for a root among the spans that a trace still has.
+func (s *Store) recrown(p uint32) {
+	for shelf := range s.shelves {
+		s.shelves[shelf].walk(s.traces.head[shelf][p], func(c *chunk, i int) bool {
+			if !c.parent[i].IsValid() {
+				s.crown(p, &row{id: c.id[i], start: c.start[i], outcome: c.outcome(i)}, shelf, c.row(i))
+			}
+			return true
+		})
+	}
+	s.traces.judge(p)
 }
 
 // forget takes a trace without rows out of the index.
@@ -183,7 +203,10 @@ func (s *Store) withdraw(p uint32, shelf int) {
 	s.traces.lost[p] += n
 	if s.traces.spans[p] -= n; s.traces.spans[p] == 0 {
 		s.forget(p)
+		return
 	}
+	s.traces.uncrown(p)
+	s.recrown(p)
 }
 
 // strike takes the rows of a trace out of a shelf. A chunk that has no others

@@ -19,6 +19,7 @@ var ErrChunk = errors.New("chunk")
 //	traces                          count; 16 bytes of id each
 //	texts                           count; length each; the texts
 //	groups                          count; resource, scope, service, name: 2 bytes each
+//	keys                            128 bytes: otlp.KeySet of the spans' attributes
 //	rows                            count; columns: trace 4 (all ones: none), id 8, parent 8,
 //	                                start 8, took 8, at 4, length 4, name 2, group 2, kind 1
 //	notes                           count; trace varint, length, the note each
@@ -64,6 +65,7 @@ func (f *form) append(dst []byte) []byte {
 		dst = le.AppendUint16(le.AppendUint16(dst, g.resource), g.scope)
 		dst = le.AppendUint16(le.AppendUint16(dst, g.service), g.name)
 	}
+	dst = column(dst, f.keys[:], le.AppendUint64)
 	dst = f.rows.append(dst)
 	dst = varint(dst, uint64(len(f.notes)))
 	for _, n := range f.notes {
@@ -142,6 +144,7 @@ func (in *formReader) form() *form {
 		le := binary.LittleEndian
 		return group{le.Uint16(b), le.Uint16(b[2:]), le.Uint16(b[4:]), le.Uint16(b[6:])}
 	})
+	copy(f.keys[:], readColumn(in, len(f.keys), 8, "keys", binary.LittleEndian.Uint64))
 	in.rows(f)
 	for n := in.count(2, "notes"); n > 0 && in.bad == ""; n-- {
 		trace := in.varint("note")

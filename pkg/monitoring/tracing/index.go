@@ -27,11 +27,12 @@ type index struct {
 	orphans  []uint32             // of these with a parent that has not come
 	lost     []uint32             // spans that were evicted
 	began    []outcome            // of the root
-	worst    []outcome
+	worst    []outcome            // of all spans there ever were
+	status   []outcome            // of the trace; see judge
 	flags    []uint8
 }
 
-const traceBytes = 16 + 4*8 + 7*4 + 3 + 16 // the last for slots, of which half may be free
+const traceBytes = 16 + 4*8 + 7*4 + 4 + 16 // the last for slots, of which half may be free
 
 const (
 	hasRoot   = 1 << iota
@@ -125,6 +126,7 @@ func (x *index) extend() uint32 {
 	x.root, x.spans, x.errors = append(x.root, 0), append(x.spans, 0), append(x.errors, 0)
 	x.orphans, x.lost = append(x.orphans, 0), append(x.lost, 0)
 	x.began, x.worst, x.flags = append(x.began, 0), append(x.worst, 0), append(x.flags, 0)
+	x.status = append(x.status, 0)
 	return uint32(len(x.id) - 1)
 }
 
@@ -134,7 +136,7 @@ func (x *index) clear(p uint32) {
 		x.head[i][p] = 0
 	}
 	x.root[p], x.spans[p], x.errors[p], x.orphans[p], x.lost[p] = 0, 0, 0, 0, 0
-	x.began[p], x.worst[p], x.flags[p] = 0, 0, 0
+	x.began[p], x.worst[p], x.status[p], x.flags[p] = 0, 0, 0, 0
 }
 
 // remove takes a trace out. Once the last has gone, so has the memory.
@@ -178,13 +180,19 @@ func (x *index) note(p uint32, r *row, services uint64, now int64) {
 	}
 }
 
-// status is how a trace ended: as its root did, and if that is well as its
-// worst span did. Without a root the spans alone tell.
-func (x *index) status(p uint32) outcome {
+// judge writes down how a trace ended: as its root did, and if that is well as
+// its worst span did. Without a root the spans alone tell.
+func (x *index) judge(p uint32) {
 	if x.flags[p]&(hasRoot|wasCut) == wasCut && x.worst[p] == unset {
-		return aborted
+		x.status[p] = aborted
+		return
 	}
-	return verdict(x.began[p], x.worst[p])
+	x.status[p] = verdict(x.began[p], x.worst[p])
+}
+
+func (x *index) uncrown(p uint32) {
+	x.flags[p] &^= hasRoot | rootKept
+	x.began[p] = unset
 }
 
 // duration is the time between the first start and the last end.
@@ -206,7 +214,7 @@ func (x *index) age(p uint32) int64 {
 
 // places calls f for the place of each trace, until it returns false.
 func (x *index) places(f func(uint32) bool) {
-	for p := range x.spans {
+	for p := 0; p < len(x.spans); p++ { // f may remove the trace, and the last takes the columns along
 		if x.spans[p] > 0 && !f(uint32(p)) {
 			return
 		}

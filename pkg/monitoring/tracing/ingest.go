@@ -23,6 +23,7 @@ func (s *Store) AddOTLP(body []byte) (accepted, rejected int, err error) {
 		return 0, 0, fmt.Errorf("read OTLP request: %w", err)
 	}
 	s.hail(in)
+	s.liftAll(in, body)
 	now := time.Now().UnixNano()
 	s.mu.Lock()
 	sequence := s.sequence(plain)
@@ -56,6 +57,7 @@ type intake struct {
 	scanner otlp.Scanner
 	senders []sender // one a group
 	arrival arrival
+	lifted  map[uint32]*carried // by the place of their span
 }
 
 var intakes = sync.Pool{New: func() any { return new(intake) }}
@@ -67,7 +69,7 @@ func (in *intake) release() {
 		return
 	}
 	clear(in.senders)
-	in.senders, in.arrival = in.senders[:0], arrival{}
+	in.senders, in.arrival, in.lifted = in.senders[:0], arrival{}, nil
 	intakes.Put(in)
 }
 
@@ -79,7 +81,7 @@ func (s *Store) hail(in *intake) {
 		if g.Ordinal != ordinal {
 			ordinal, resource = g.Ordinal, s.trim(g.Resource)
 		}
-		from := sender{resource: resource, service: clip(g.Service, maxName), name: clip(g.Name, maxName)}
+		from := sender{resource: resource, service: clip(g.Service, maxName), name: clip(g.Name, maxName), keys: &g.Keys}
 		if len(g.Scope) <= maxScope {
 			from.scope = g.Scope
 		}
@@ -137,7 +139,40 @@ func (s *Store) take(in *intake, body []byte, e *otlp.Entry, now int64) reason {
 	}
 	a.message, a.name = body[e.At:e.At+e.Size], body[e.NameAt:e.NameAt+min(e.Name, maxName)]
 	a.from = &in.senders[e.Group]
-	return s.insert(a, now)
+	if !e.Own {
+		return s.insert(a, now)
+	}
+	return s.insertWith(a, in.lifted[e.At], now)
+}
+
+// liftAll takes from the spans what servers of this project gave them along.
+func (s *Store) liftAll(in *intake, body []byte) {
+	in.lifted = nil
+	for i := range in.scanner.Spans {
+		if e := &in.scanner.Spans[i]; e.Own && e.Valid && int(e.Size) <= s.opts.MaxSpanBytes {
+			if in.lifted == nil {
+				in.lifted = map[uint32]*carried{}
+			}
+			c := s.lift(body[e.At : e.At+e.Size])
+			in.lifted[e.At] = &c
+		}
+	}
+}
+
+// insertWith keeps a span that brought something along.
+func (s *Store) insertWith(a *arrival, c *carried, now int64) reason {
+	if c.message == nil {
+		return s.insert(a, now)
+	}
+	a.message, a.name = c.message, c.message[c.nameAt:c.nameAt+min(c.nameSize, maxName)]
+	if c.outcome != unset && a.row.outcome == failed {
+		a.row.outcome = c.outcome
+	}
+	why := s.insert(a, now)
+	if why == numReasons {
+		s.suggest(a.row.trace, &c.note)
+	}
+	return why
 }
 
 // nanos keeps a time that int64 cannot hold at its bound.

@@ -3,6 +3,8 @@ package tracing
 import (
 	"slices"
 	"strings"
+
+	"github.com/pulsectl/pulsectl/internal/otlp"
 )
 
 // arrival is a span on its way into the store. The store copies what it keeps.
@@ -19,9 +21,10 @@ type sender struct {
 	resource []byte // Resource message
 	scope    []byte // InstrumentationScope message
 	service  string
-	name     string // of the scope
-	bit      uint64 // of the service, in index.services; 0 until the store has given it
-	chunk    uint64 // number of the chunk that group is of
+	name     string       // of the scope
+	bit      uint64       // of the service, in index.services; 0 until the store has given it
+	keys     *otlp.KeySet // of its spans' attributes; nil for any
+	chunk    uint64       // number of the chunk that group is of
 	group    uint16
 }
 
@@ -73,6 +76,7 @@ func (s *Store) enlist(p uint32, r *row, shelf int, number uint32, bit uint64, n
 	if !r.parent.IsValid() {
 		s.crown(p, r, shelf, number)
 	}
+	s.traces.judge(p)
 }
 
 // place puts a span into the chunk of a shelf that fills up. The trace's row
@@ -90,6 +94,7 @@ func (s *Store) place(shelf int, a *arrival, before uint32) (c *chunk, number ui
 			resource: c.intern(a.from.resource), scope: c.intern(a.from.scope),
 			service: c.intern([]byte(a.from.service)), name: c.intern([]byte(a.from.name)),
 		}), c.number
+		c.keys.Join(a.from.keys)
 	}
 	a.row.group, a.row.name = a.from.group, c.intern(a.name)
 	number = c.row(c.n())

@@ -143,7 +143,7 @@ func (s *Store) form(c *chunk) *form {
 		return nil
 	}
 	f := &form{shelf: s.shelfNumber(c)}
-	f.number, f.arrived, f.texts, f.groups, f.packed, f.rows = c.number, c.arrived, c.texts, c.groups, c.packed, c.rows
+	f.number, f.arrived, f.texts, f.groups, f.keys, f.packed, f.rows = c.number, c.arrived, c.texts, c.groups, c.keys, c.packed, c.rows
 	f.trace = make([]uint32, c.n())
 	places := map[uint32]uint32{}
 	for i, p := range c.trace {

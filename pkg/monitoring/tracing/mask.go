@@ -73,6 +73,42 @@ func (m *masker) value(name string, v otlp.Value) otlp.Value {
 		v.Str = m.url(v.Str)
 	case n.text && v.Kind == otlp.KindString:
 		v.Str = m.text(v.Str)
+	case v.Kind == otlp.KindMap || v.Kind == otlp.KindArray:
+		return m.inside(v)
+	}
+	return v
+}
+
+// inside masks what a composite value holds. It returns the value itself if
+// there is nothing to mask.
+func (m *masker) inside(v otlp.Value) otlp.Value {
+	changed := false
+	if v.Kind == otlp.KindMap {
+		var pairs []otlp.KeyValue
+		for kv := range v.Pairs() {
+			was := kv.Value
+			if was.Kind != otlp.KindEmpty && was.Kind != otlp.KindBool && was.Kind != otlp.KindInt && was.Kind != otlp.KindFloat {
+				kv.Value = m.value(kv.Key, was)
+			}
+			changed = changed || kv.Value != was
+			pairs = append(pairs, kv)
+		}
+		if changed {
+			return otlp.Map(pairs...)
+		}
+		return v
+	}
+	var items []otlp.Value
+	for item := range v.Items() {
+		was := item
+		if was.Kind == otlp.KindMap || was.Kind == otlp.KindArray {
+			item = m.inside(was)
+		}
+		changed = changed || item != was
+		items = append(items, item)
+	}
+	if changed {
+		return otlp.Array(items...)
 	}
 	return v
 }

@@ -13,18 +13,24 @@ type matcher struct {
 	here  map[TraceID]bool // the active ones, which the store may have parts of
 	door  door
 	wants wants
+	met   map[string]uint64 // of wants, by resource
+	spans []lookup          // used again for each chunk
 
 	since, until int64
 	shortest     int64
 	longest      int64
-	service      uint64 // its bit; 0 for any
-	shared       bool   // other services have the same bit
+	service      uint64            // its bit; 0 for any
+	shared       bool              // other services have the same bit
+	statuses     [aborted + 1]bool // outcomes that stand for the status
 }
 
 func newMatcher(s *Store, q *Query) *matcher {
 	m := &matcher{
 		store: s, q: q, now: time.Now(), since: math.MinInt64, until: math.MaxInt64, door: door{store: s},
-		shortest: int64(q.MinDuration), longest: math.MaxInt64, wants: newWants(q),
+		shortest: int64(q.MinDuration), longest: math.MaxInt64, wants: newWants(q), met: map[string]uint64{},
+	}
+	for o := range m.statuses {
+		m.statuses[o] = outcome(o).status() == q.Status
 	}
 	if !q.Since.IsZero() {
 		m.since = q.Since.UnixNano()
@@ -45,25 +51,57 @@ func (m *matcher) finished(found *top) (truncated bool) {
 	s.mu.RLock()
 	var candidates []candidate
 	if m.named() {
-		skip, only := m.marks()
-		s.traces.places(func(p uint32) bool {
-			if skip.has(p) || only != nil && !only.has(p) || !m.fits(p) {
-				return true
-			}
-			h := m.hit(p)
-			if m.wants.none() {
-				found.add(h)
-			} else {
-				candidates = append(candidates, candidate{hit: h, place: p, open: m.wants.all})
-			}
-			return true
-		})
+		candidates = m.scan(found)
 	}
 	s.mu.RUnlock()
 	if len(candidates) == 0 {
 		return false
 	}
 	return m.search(candidates, found)
+}
+
+// scan is one pass over the columns of the index, from the newest place to the
+// oldest, so that most traces are passed by a look at their service and their
+// key. It gives found the traces that fit, or returns them if they are to be
+// looked into. The caller holds mu.
+func (m *matcher) scan(found *top) (candidates []candidate) {
+	x := &m.store.traces
+	skip, only := m.marks()
+	service, status, keys := m.service, m.q.Status != "", x.start
+	more := m.asksMore() || skip != nil || only != nil
+	bar, passed := int64(math.MinInt64), 0
+	for i := len(x.services) - 1; i >= 0; i-- {
+		if x.services[i]&service != service || x.spans[i] == 0 || status && !m.statuses[x.status[i]] {
+			continue
+		}
+		p := uint32(i)
+		if more && (skip.has(p) || only != nil && !only.has(p) || !m.fits(p)) {
+			continue
+		}
+		key := keys[i]
+		if m.q.Sort != Recent {
+			key = m.keyOf(p)
+		}
+		if key < bar {
+			passed++
+			continue
+		}
+		h := hit{id: x.id[p], start: x.start[p], key: key}
+		if !m.wants.none() {
+			candidates = append(candidates, candidate{hit: h, place: p, open: m.wants.all})
+			continue
+		}
+		found.add(h)
+		bar = found.bar()
+	}
+	found.pass(passed)
+	return candidates
+}
+
+// asksMore tells whether the query asks for more of the index than service and
+// status.
+func (m *matcher) asksMore() bool {
+	return m.shortest > 0 || m.longest < math.MaxInt64 || m.since > math.MinInt64 || m.until < math.MaxInt64 || m.q.HasProfile
 }
 
 // named finds the service's bit. It says no if no trace of the store has the
@@ -88,6 +126,9 @@ func (m *matcher) fits(p uint32) bool {
 	if x.services[p]&m.service != m.service {
 		return false
 	}
+	if m.q.Status != "" && !m.statuses[x.status[p]] {
+		return false
+	}
 	if start := x.start[p]; start < m.since || start > m.until {
 		return false
 	}
@@ -96,12 +137,21 @@ func (m *matcher) fits(p uint32) bool {
 			return false
 		}
 	}
-	return (m.q.Status == "" || x.status(p).status() == m.q.Status) && (!m.q.HasProfile || x.flags[p]&profiled != 0)
+	return !m.q.HasProfile || x.flags[p]&profiled != 0
 }
 
-func (m *matcher) hit(p uint32) hit {
+func (m *matcher) keyOf(p uint32) int64 {
 	x := &m.store.traces
-	return hit{id: x.id[p], start: x.start[p], key: m.key(x.start[p], x.duration(p), int64(x.errors[p]), int64(x.spans[p]))}
+	switch m.q.Sort {
+	case Slowest:
+		return x.duration(p)
+	case Errors:
+		return int64(x.errors[p])
+	case Spans:
+		return int64(x.spans[p])
+	default:
+		return x.start[p]
+	}
 }
 
 func (m *matcher) key(start, duration, errors, spans int64) int64 {

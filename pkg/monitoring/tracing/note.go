@@ -113,3 +113,14 @@ func (s *Store) annotate(p uint32, more *note) {
 		s.traces.flags[p] |= profiled
 	}
 }
+
+// suggest gives a trace what its note does not say. The caller holds mu.
+func (s *Store) suggest(p uint32, n *note) {
+	if n.empty() {
+		return
+	}
+	if own, err := readNote(s.notes[p]); err == nil {
+		n.merge(&own)
+	}
+	s.annotate(p, n)
+}

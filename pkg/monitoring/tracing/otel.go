@@ -70,12 +70,18 @@ func (sp *span) IsRecording() bool {
 	return running
 }
 
-// End ends the span.
+// End ends the span. Deferred, it notes a panic as an exception event and lets
+// it go on.
 func (sp *span) End(opts ...trace.SpanEndOption) {
 	var at time.Time
+	stack := false
 	if len(opts) > 0 {
 		c := trace.NewSpanEndConfig(opts...)
-		at = c.Timestamp()
+		at, stack = c.Timestamp(), c.StackTrace()
+	}
+	if reason := recover(); reason != nil {
+		defer panic(reason)
+		sp.addException(time.Now(), reason, fmt.Sprint(reason), nil, stack)
 	}
 	sp.end(at, nil)
 }
@@ -96,7 +102,7 @@ func (sp *span) SetAttributes(kvs ...attribute.KeyValue) {
 	for i := range kvs {
 		sp.set(&kvs[i])
 	}
-	sp.a.mu.Unlock()
+	sp.a.unlock()
 }
 
 // AddEvent notes that something happened.
@@ -123,12 +129,8 @@ func (sp *span) AddLink(l trace.Link) {
 	if !sp.lock() {
 		return
 	}
-	defer sp.a.mu.Unlock()
-	if int(sp.links) >= sp.a.store.opts.MaxLinks || !sp.put(otlp.AppendLink(sp.buf, &link)) {
-		sp.head.Dropped[2]++
-		return
-	}
-	sp.links++
+	sp.addRepeated(otlp.AppendLink(sp.buf, &link), otlp.FieldLinks, sp.a.store.opts.MaxLinks, &sp.links, &sp.head.Dropped[2])
+	sp.a.unlock()
 }
 
 // RecordError adds an exception event. The status stays as it is.
@@ -137,11 +139,15 @@ func (sp *span) RecordError(err error, opts ...trace.EventOption) {
 		return
 	}
 	c := trace.NewEventConfig(opts...)
-	kvs := append(slices.Clip(c.Attributes()), attribute.String("exception.type", typeName(err)), attribute.String("exception.message", err.Error()))
-	if c.StackTrace() {
+	sp.addException(c.Timestamp(), err, err.Error(), c.Attributes(), c.StackTrace())
+}
+
+func (sp *span) addException(at time.Time, reason any, message string, kvs []attribute.KeyValue, stack bool) {
+	kvs = append(slices.Clip(kvs), attribute.String("exception.type", typeName(reason)), attribute.String("exception.message", message))
+	if stack {
 		kvs = append(kvs, attribute.String("exception.stacktrace", string(debug.Stack())))
 	}
-	sp.addEvent(c.Timestamp(), "exception", "", kvs)
+	sp.addEvent(at, "exception", "", kvs)
 }
 
 // SetStatus sets the status; Ok stands over Error, Error over Unset.
@@ -162,16 +168,26 @@ func (sp *span) SetStatus(code codes.Code, description string) {
 	}
 }
 
-func typeName(err error) string {
-	t := reflect.TypeOf(err)
+func typeName(v any) string {
+	t := reflect.TypeOf(v)
 	if t.PkgPath() == "" && t.Name() == "" {
 		return t.String() // a pointer, say *url.Error
 	}
 	return t.PkgPath() + "." + t.Name()
 }
 
+// maxDepth is how deep arrays and maps in a value may nest, which is less than
+// can be read back. What is deeper becomes text.
+const maxDepth = 16
+
 // value converts an attribute's value.
-func value(v attribute.Value) otlp.Value {
+func value(v attribute.Value) otlp.Value { return valueWithin(v, maxDepth) }
+
+func valueWithin(v attribute.Value, depth int) otlp.Value {
+	if depth == 0 {
+		return otlp.String(v.String())
+	}
+	inner := func(v attribute.Value) otlp.Value { return valueWithin(v, depth-1) }
 	switch v.Type() {
 	case attribute.STRING:
 		return otlp.String(v.AsString())
@@ -192,11 +208,11 @@ func value(v attribute.Value) otlp.Value {
 	case attribute.BYTESLICE:
 		return otlp.Bytes(string(v.AsByteSlice()))
 	case attribute.SLICE:
-		return array(v.AsSlice(), value)
+		return array(v.AsSlice(), inner)
 	case attribute.MAP:
 		var pairs []otlp.KeyValue
 		for _, kv := range v.AsMap() {
-			pairs = append(pairs, otlp.KeyValue{Key: string(kv.Key), Value: value(kv.Value)})
+			pairs = append(pairs, otlp.KeyValue{Key: string(kv.Key), Value: inner(kv.Value)})
 		}
 		return otlp.Map(pairs...)
 	default:

@@ -37,21 +37,26 @@ func (s *Store) Get(id string) (api.Trace, error) { return s.GetWithin(id, 0) }
 // size: spans that do not fit are left out, the last ones, and the trace is
 // marked as truncated.
 func (s *Store) GetWithin(id string, maxJSON int) (api.Trace, error) {
-	if len(id) < 4 || len(id) > 32 {
-		return api.Trace{}, fmt.Errorf("%w: %q is no trace id nor 4 or more of its first digits", ErrNotFound, clip(id, 64))
-	}
-	full, err := ParseTraceID(id)
-	if err != nil {
-		if full, err = s.complete(id); err != nil {
-			return api.Trace{}, err
-		}
-	}
-	v, err := s.view(full)
+	v, err := s.find(id)
 	if err != nil {
 		return api.Trace{}, err
 	}
 	budget := newBudget(maxJSON)
 	return s.trace(v, true, &budget), nil
+}
+
+// find returns the trace of an id or of its beginning.
+func (s *Store) find(id string) (*view, error) {
+	if len(id) < 4 || len(id) > 32 {
+		return nil, fmt.Errorf("%w: %q is no trace id nor 4 or more of its first digits", ErrNotFound, clip(id, 64))
+	}
+	full, err := ParseTraceID(id)
+	if err != nil {
+		if full, err = s.complete(id); err != nil {
+			return nil, err
+		}
+	}
+	return s.view(full)
 }
 
 // complete returns the only id that begins with prefix.

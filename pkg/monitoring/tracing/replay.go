@@ -29,6 +29,7 @@ func (f *form) put(a arrival, note string) {
 		resource: f.intern(from.resource), scope: f.intern(from.scope),
 		service: f.intern([]byte(from.service)), name: f.intern([]byte(from.name)),
 	})
+	f.keys.Join(from.keys)
 	f.chunk.put(&a.row, a.message)
 }
 
@@ -136,7 +137,7 @@ func (s *Store) reinsert(shelf int, data []byte) error {
 	}
 	senders := make([]sender, len(f.groups))
 	for i, g := range f.groups {
-		senders[i] = sender{resource: f.get(g.resource), scope: f.get(g.scope), service: f.texts.string(g.service), name: f.texts.string(g.name)}
+		senders[i] = sender{resource: f.get(g.resource), scope: f.get(g.scope), service: f.texts.string(g.service), name: f.texts.string(g.name), keys: &f.keys}
 	}
 	var u unpacker
 	s.mu.Lock()

@@ -15,10 +15,11 @@ type candidate struct {
 // whether it stopped before the end.
 func (m *matcher) search(all []candidate, found *top) (truncated bool) {
 	s := m.store
-	at := map[uint32]int32{}
 	s.mu.RLock()
+	at := make([]int32, len(s.traces.id)) // of the candidate at a place, from 1
 	for i := range all {
-		if at[all[i].place] = int32(i); s.traces.has(all[i].place, &all[i].id) {
+		if p := all[i].place; s.traces.has(p, &all[i].id) {
+			at[p] = int32(i + 1)
 			m.known(&all[i])
 		}
 	}
@@ -49,7 +50,7 @@ func (m *matcher) known(c *candidate) {
 			c.open = m.wants.noted(s, c.open, &n)
 		}
 	}
-	if s.traces.flags[c.place]&hasRoot != 0 {
+	if m.wants.text != "" && s.traces.flags[c.place]&hasRoot != 0 {
 		if ch, i := s.shelves[s.traces.rootShelf(c.place)].at(s.traces.root[c.place]); ch != nil {
 			c.open = m.wants.root(s, c.open, ch.get(ch.groups[ch.group[i]].resource))
 		}
@@ -65,40 +66,70 @@ type lookup struct {
 
 // chunk looks into the spans that c has of candidates. It returns how many
 // bytes of spans it read for that.
-func (m *matcher) chunk(c *chunk, all []candidate, at map[uint32]int32) int64 {
-	src, spans, resources := m.lookups(c, all, at)
+func (m *matcher) chunk(c *chunk, all []candidate, at []int32) (read int64) {
+	s := m.store
+	s.mu.RLock()
+	may, met, useful := m.prospect(c)
+	var spans []lookup
+	if useful {
+		spans = m.lookups(c, all, at)
+	}
+	src := c.source()
+	s.mu.RUnlock()
 	if len(spans) == 0 {
 		return 0
 	}
-	met := make([]uint64, len(resources))
-	for g := range resources {
-		if resources[g] != nil {
-			met[g] = m.wants.all &^ m.wants.tagged(m.wants.all, m.door.resource(resources[g]))
-		}
+	m.look(src, spans, all, met, may)
+	for _, sp := range spans {
+		read += int64(sp.size)
 	}
+	return read
+}
+
+// prospect says what spans of c may meet by their keys, what those of each of
+// its groups have met by their resource, and whether that is anything. The
+// caller holds mu.
+func (m *matcher) prospect(c *chunk) (may uint64, met []uint64, useful bool) {
+	may = m.wants.among(&c.keys)
+	met = make([]uint64, len(c.groups))
+	useful = may != 0
+	for g := range c.groups {
+		raw := c.get(c.groups[g].resource)
+		tags, known := m.met[string(raw)]
+		if !known {
+			tags = m.wants.all &^ m.wants.tagged(m.wants.all, m.door.resource(raw))
+			m.met[string(raw)] = tags
+		}
+		met[g] = tags
+		useful = useful || tags != 0
+	}
+	return may, met, useful
+}
+
+// look looks into spans of one chunk. A group's resource met what met says.
+func (m *matcher) look(src source, spans []lookup, all []candidate, met []uint64, may uint64) {
 	var u unpacker
 	defer u.close()
 	mentioned, of := uint64(0), -1
-	read := int64(0)
 	for _, sp := range spans {
 		open := all[sp.of].open &^ met[sp.group]
-		if open&^wantText != 0 || open == 0 {
-			if block := m.blockOf(src, sp.at); block != of {
-				mentioned, of = m.wants.mentioned(u.all(src, block)), block
-			}
+		if open == 0 || open&may == 0 {
+			all[sp.of].open = open
+			continue
 		}
-		if open != 0 && (open&wantText != 0 || open&mentioned != 0) {
-			message := u.message(src, sp.at, sp.size)
-			read += int64(len(message))
-			if m.wants.maybe(open, message) {
-				if span, ok := m.door.open(message); ok {
-					open = m.wants.span(open, span)
-				}
+		if block := m.blockOf(src, sp.at); block != of {
+			mentioned, of = m.wants.mentioned(u.all(src, block)), block
+		}
+		switch {
+		case open&wantText != 0:
+			if span, ok := m.door.open(u.message(src, sp.at, sp.size)); ok {
+				open = m.wants.span(open, span)
 			}
+		case open&mentioned != 0:
+			open = m.wants.tagsOf(&m.door, open, u.message(src, sp.at, sp.size))
 		}
 		all[sp.of].open = open
 	}
-	return read + u.raw
 }
 
 // blockOf returns the number of the block that has the message.
@@ -118,26 +149,19 @@ func (u *unpacker) all(src source, block int) []byte {
 	return u.block(src.packed, block)
 }
 
-// lookups returns the spans of c that belong to candidates with something open,
-// and the resources that they come from.
-func (m *matcher) lookups(c *chunk, all []candidate, at map[uint32]int32) (src source, spans []lookup, resources [][]byte) {
-	s := m.store
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	resources = make([][]byte, len(c.groups))
+// lookups returns the spans of c that belong to candidates with something open.
+// The caller holds mu.
+func (m *matcher) lookups(c *chunk, all []candidate, at []int32) []lookup {
+	spans := m.spans[:0]
 	for i, p := range c.trace {
-		if p == noTrace {
+		if int(p) >= len(at) || at[p] == 0 { // noTrace is beyond all places
 			continue
 		}
-		of, found := at[p]
-		if !found || all[of].open == 0 || !s.traces.has(p, &all[of].id) {
-			continue
+		of := at[p] - 1
+		if all[of].open != 0 && m.store.traces.has(p, &all[of].id) {
+			spans = append(spans, lookup{of, c.at[i], c.length[i], c.group[i]})
 		}
-		g := c.group[i]
-		if resources[g] == nil {
-			resources[g] = c.get(c.groups[g].resource)
-		}
-		spans = append(spans, lookup{of, c.at[i], c.length[i], g})
 	}
-	return c.source(), spans, resources
+	m.spans = spans
+	return spans
 }

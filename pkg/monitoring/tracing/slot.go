@@ -2,6 +2,7 @@ package tracing
 
 import (
 	"math"
+	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -31,6 +32,7 @@ type progress struct {
 	outcome outcome
 	scope   uint16 // in the trace's
 	attrs   uint16
+	keys    uint64 // a bit of each attribute's key
 	events  uint32
 	links   uint32
 }
@@ -85,21 +87,76 @@ func (sl *slot) set(kv *attribute.KeyValue) {
 
 // setText adds a text that is masked and cut already.
 func (sl *slot) setText(key, v string) {
-	if sl.room(key) {
-		sl.added(otlp.AppendTextAttr(sl.buf, otlp.FieldAttrs, key, v))
+	if old, ok := sl.room(key); ok {
+		sl.added(otlp.AppendTextAttr(sl.buf, otlp.FieldAttrs, key, v), old)
 	}
 }
 
 func (sl *slot) setNumber(key string, kind otlp.Kind, num uint64) {
-	if sl.room(key) {
-		sl.added(otlp.AppendNumberAttr(sl.buf, otlp.FieldAttrs, key, kind, num))
+	if old, ok := sl.room(key); ok {
+		sl.added(otlp.AppendNumberAttr(sl.buf, otlp.FieldAttrs, key, kind, num), old)
 	}
 }
 
 // setAny adds an attribute that is masked and cut already.
 func (sl *slot) setAny(kv otlp.KeyValue) {
-	if sl.room(kv.Key) {
-		sl.added(otlp.AppendAttr(sl.buf, otlp.FieldAttrs, kv))
+	if old, ok := sl.room(kv.Key); ok {
+		sl.added(otlp.AppendAttr(sl.buf, otlp.FieldAttrs, kv), old)
+	}
+}
+
+func truth(v bool) uint64 {
+	if v {
+		return 1
+	}
+	return 0
+}
+
+// part is a piece of a slot's buffer.
+type part struct{ from, to int }
+
+// room tells whether an attribute may be added, and where one is that it
+// replaces. keys has a bit of each key, so that new ones are not searched for.
+func (sl *slot) room(key string) (old part, ok bool) {
+	bit := uint64(1) << (place(key) & 63)
+	if sl.keys&bit != 0 {
+		old.from, old.to = otlp.FindAttr(sl.buf, key)
+	}
+	if key == "" || old.to == 0 && int(sl.attrs) >= sl.a.store.opts.MaxAttrs {
+		sl.head.Dropped[0]++
+		return old, false
+	}
+	sl.keys |= bit
+	return old, true
+}
+
+// added takes a buffer with an attribute more in place of an old one.
+func (sl *slot) added(longer []byte, old part) {
+	switch {
+	case !sl.put(longer):
+		sl.head.Dropped[0]++
+	case old.to > 0:
+		sl.cut(old)
+	default:
+		sl.attrs++
+	}
+}
+
+func (sl *slot) cut(p part) { sl.buf = slices.Delete(sl.buf, p.from, p.to) }
+
+// addRepeated takes a buffer with an event or a link more. Beyond the limit the
+// first one goes: how it ended tells more than how it began.
+func (sl *slot) addRepeated(longer []byte, field, limit int, count, dropped *uint32) {
+	if !sl.put(longer) {
+		*dropped++
+		return
+	}
+	if *count++; int(*count) > limit {
+		var first part
+		first.from, first.to = otlp.FindField(sl.buf, field)
+		sl.cut(first)
+		*count--
+		*dropped++
 	}
 }
 
@@ -124,57 +181,6 @@ func (sl *slot) conclude(o *EndOptions, attrs []attribute.KeyValue) {
 	if o.Status != "" {
 		sl.setStatus(o.Status, sl.a.store.message(o.Message))
 	}
-}
-
-// room tells whether an attribute may be added. Whoever reads takes the last of
-// a key, so an overwritten one is removed only when the limit is reached.
-func (sl *slot) room(key string) bool {
-	if key == "" || int(sl.attrs) >= sl.a.store.opts.MaxAttrs && !sl.compact(key) {
-		sl.head.Dropped[0]++
-		return false
-	}
-	return true
-}
-
-func (sl *slot) added(longer []byte) {
-	if sl.put(longer) {
-		sl.attrs++
-	} else {
-		sl.head.Dropped[0]++
-	}
-}
-
-func truth(v bool) uint64 {
-	if v {
-		return 1
-	}
-	return 0
-}
-
-// compact removes attributes that others or one of the given key overwrite,
-// and says whether there is room for one now.
-func (sl *slot) compact(key string) bool {
-	var s otlp.Span
-	if err := s.Decode(sl.buf); err != nil {
-		return false
-	}
-	last := map[string]int{key: len(s.Attrs)}
-	for i, a := range s.Attrs {
-		if _, found := last[a.Key]; !found || a.Key != key {
-			last[a.Key] = i
-		}
-	}
-	kept := s.Attrs[:0:0]
-	for i, a := range s.Attrs {
-		if last[a.Key] == i {
-			kept = append(kept, a)
-		}
-	}
-	s.Attrs = kept
-	encoded := otlp.AppendSpanFields(nil, &s)
-	sl.buf = append(sl.buf[:0], encoded...)
-	sl.attrs = uint16(len(kept))
-	return len(kept) < sl.a.store.opts.MaxAttrs
 }
 
 // put makes longer, its buffer with more behind it, the buffer unless the span

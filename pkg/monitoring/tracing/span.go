@@ -45,7 +45,7 @@ func (h Span) SetString(key, v string) {
 	v = h.sp.a.store.text(key, v)
 	if h.sp.lock() {
 		h.sp.setText(key, v)
-		h.sp.a.mu.Unlock()
+		h.sp.a.unlock()
 	}
 }
 
@@ -63,7 +63,7 @@ func (h Span) SetFloat(key string, v float64) {
 func (h Span) setNumber(key string, kind otlp.Kind, num uint64) {
 	if h.sp != nil && h.sp.lock() {
 		h.sp.setNumber(clip(key, maxName), kind, num)
-		h.sp.a.mu.Unlock()
+		h.sp.a.unlock()
 	}
 }
 
@@ -76,7 +76,7 @@ func (h Span) SetAny(key string, v any) {
 	kv := h.sp.a.store.fit(otlp.KeyValue{Key: clip(key, maxName), Value: anyValue(v)})
 	if h.sp.lock() {
 		h.sp.setAny(kv)
-		h.sp.a.mu.Unlock()
+		h.sp.a.unlock()
 	}
 }
 
@@ -103,7 +103,7 @@ func (h Span) SetStatus(status api.Status, message string) {
 	message = h.sp.a.store.message(message)
 	if h.sp.lock() {
 		h.sp.setStatus(status, message)
-		h.sp.a.mu.Unlock()
+		h.sp.a.unlock()
 	}
 }
 
@@ -133,10 +133,22 @@ func outcomeOf(err error) outcome {
 	}
 }
 
-// End ends the span now; a second End does nothing.
+// End ends the span now; a second End does nothing. Deferred, it notes a panic
+// as the reason why the span failed, and lets it go on.
 func (h Span) End() {
+	if reason := recover(); reason != nil {
+		defer panic(reason)
+		h.panicked(reason)
+	}
 	if h.sp != nil {
 		h.sp.end(time.Time{}, nil)
+	}
+}
+
+func (h Span) panicked(reason any) {
+	if h.Recording() {
+		h.sp.addException(time.Now(), reason, fmt.Sprint(reason), nil, false)
+		h.SetStatus(api.StatusError, fmt.Sprint("panic: ", reason))
 	}
 }
 
@@ -168,7 +180,7 @@ func (h Span) EndWith(o EndOptions, attrs ...attribute.KeyValue) {
 func (h Span) Describe(requestID, userID string, metadata ...attribute.KeyValue) {
 	if h.sp != nil && h.sp.lock() {
 		h.sp.a.describe(requestID, userID, metadata)
-		h.sp.a.mu.Unlock()
+		h.sp.a.unlock()
 	}
 }
 
@@ -224,12 +236,8 @@ func (sp *span) addEvent(at time.Time, name, level string, kvs []attribute.KeyVa
 	if !sp.lock() {
 		return
 	}
-	defer sp.a.mu.Unlock()
-	if int(sp.events) >= s.opts.MaxEvents || !sp.put(otlp.AppendEvent(sp.buf, &e)) {
-		sp.head.Dropped[1]++
-		return
-	}
-	sp.events++
+	sp.addRepeated(otlp.AppendEvent(sp.buf, &e), otlp.FieldEvents, s.opts.MaxEvents, &sp.events, &sp.head.Dropped[1])
+	sp.a.unlock()
 }
 
 // convert appends attributes up to the limit and counts the rest.
@@ -261,16 +269,15 @@ func (sp *span) end(at time.Time, o *EndOptions, attrs ...attribute.KeyValue) {
 	}
 	sp.keep(end)
 	sp.finish()
-	switch {
-	case a.open == 0:
+	if a.open == 0 {
 		a.leave()
-	case len(a.buf) >= landAt:
-		a.land()
-		a.mu.Unlock()
-	default:
-		a.mu.Unlock()
+		sp.a.store.shrink()
+		return
 	}
-	a.store.shrink()
+	if len(a.buf) >= landAt {
+		a.land()
+	}
+	a.unlock()
 }
 
 // stop returns the end in Unix nanoseconds of a span that ends at a time, now if

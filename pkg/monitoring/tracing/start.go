@@ -42,9 +42,12 @@ func (s *Store) start(ctx context.Context, name string, o *StartOptions) *span {
 		kind = trace.SpanKindInternal
 	}
 	from := o.parentIn(ctx)
-	root, fresh := !from.id.IsValid(), false
+	root, fresh := !from.id.IsValid() || !from.span.IsValid(), false
 	if root {
-		from = origin{id: o.TraceID}
+		from.local, from.span = nil, SpanID{}
+	}
+	if !from.id.IsValid() {
+		from.id = o.TraceID
 		if fresh = !from.id.IsValid(); fresh {
 			from.id = NewTraceID()
 		}
@@ -80,13 +83,12 @@ func (s *Store) start(ctx context.Context, name string, o *StartOptions) *span {
 	if o.RequestID != "" || o.UserID != "" || len(o.Metadata) > 0 {
 		a.describe(o.RequestID, o.UserID, o.Metadata)
 	}
-	a.mu.Unlock()
+	a.unlock()
 	for _, l := range o.Links {
 		sp.AddLink(l)
 	}
 	if entered {
 		s.limitActive()
-		s.shrink()
 	}
 	return sp
 }
@@ -165,9 +167,6 @@ func (o *StartOptions) parentIn(ctx context.Context) origin {
 }
 
 func foreignOrigin(sc trace.SpanContext) origin {
-	if !sc.IsValid() {
-		return origin{}
-	}
 	from := origin{
 		id: sc.TraceID(), span: sc.SpanID(), flags: sc.TraceFlags() &^ trace.FlagsSampled, wanted: sc.IsSampled(), remote: sc.IsRemote(),
 	}

@@ -7,10 +7,12 @@
 // Start puts into the context is an OpenTelemetry span too, so either may be
 // the parent of the other.
 //
-// Each ended span is kept as one OTLP message in blocks of bytes, with a short
-// index entry beside it; api values are made when somebody reads. A trace with
-// a running span is active; afterwards it waits in one of two queues, the
-// failed and slow ones apart, until bytes or age push it out, oldest first.
+// A trace with a running span is active: it is in a table of its own, its spans
+// in slots that others use after their end. What ended lands in the store, at
+// the latest when nothing runs. There each span is one OTLP message in blocks of
+// bytes, with a short index entry beside it; api values are made when somebody
+// reads. A trace waits in one of two queues, the failed and slow ones apart,
+// until bytes or age push it out, oldest first.
 // Ordinary traces cannot push out failed or slow ones while those fill less
 // than half of the store. Each span that is lost is counted with its reason.
 package tracing
@@ -166,7 +168,7 @@ type Stats struct {
 	Traces, Active, Spans int
 	Bytes                 int64
 	Oldest                time.Time        // start of the oldest finished trace's first span; zero if there is none
-	Received              int64            // spans taken in since the start
+	Received              int64            // spans taken in since the start; those of this process count when they land
 	Truncated             int64            // texts of this process's spans that were cut; of others, api.Span.Dropped tells
 	Unlogged              int64            // spans that Options.Log did not take
 	Dropped               map[string]int64 // spans since the start by reason, each reason always present

@@ -34,32 +34,33 @@ type member struct {
 	resource   []byte
 }
 
-// members calls f for each span, those that ended first.
+// members calls f for each span, those that ended first. What f is given is the
+// same each time.
 func (v *view) members(local resource, f func(*member)) {
+	var m member
 	for i := range v.spans {
 		sp := &v.spans[i]
-		f(&member{sp.id, sp.parent, sp.start, sp.outcome, sp.from.service, sp.name, sp.from.resource})
+		m = member{sp.id, sp.parent, sp.start, sp.outcome, sp.from.service, sp.name, sp.from.resource}
+		f(&m)
 	}
 	for i := range v.running {
 		sp := &v.running[i]
-		f(&member{sp.SpanID, sp.ParentID, nanos(sp.Start), sp.outcome, local.service, sp.Name, local.raw})
+		m = member{sp.SpanID, sp.ParentID, nanos(sp.Start), sp.outcome, local.service, sp.Name, local.raw}
+		f(&m)
 	}
 }
 
 func (v *view) summary(s *Store) summary {
 	sum := summary{complete: !v.lost}
-	ids := make(map[SpanID]struct{}, len(v.spans)+len(v.running))
-	v.members(s.resource, func(m *member) { ids[m.id] = struct{}{} })
+	here := v.here(s.resource)
 	var root member
 	var rank int
-	worst, cut := unset, false
+	worst, cut := v.worst, v.cut
 	v.members(s.resource, func(m *member) {
 		sum.count(m)
 		worst, cut = worse(worst, m.outcome), cut || m.outcome == aborted
-		_, found := ids[m.parent]
-		if m.parent.IsValid() && !found {
-			sum.complete = false
-		}
+		found := !m.parent.IsValid() || here(m.parent)
+		sum.complete = sum.complete && found
 		if k := rootRank(m, found); k > rank || k == rank && (m.start < root.start || m.start == root.start && slices.Compare(m.id[:], root.id[:]) < 0) {
 			root, rank = *m, k
 		}
@@ -80,6 +81,31 @@ func (v *view) summary(s *Store) summary {
 	}
 	slices.SortFunc(sum.services, func(a, b api.TraceService) int { return cmp.Compare(a.Name, b.Name) })
 	return sum
+}
+
+// here returns a function that tells whether a span is in the view. Few spans
+// it looks through, for many it makes a map.
+func (v *view) here(local resource) func(SpanID) bool {
+	if len(v.spans) <= manySpans && len(v.running) == 0 {
+		return func(id SpanID) bool {
+			return v.has(id)
+		}
+	}
+	ids := make(map[SpanID]struct{}, len(v.spans)+len(v.running))
+	v.members(local, func(m *member) { ids[m.id] = struct{}{} })
+	return func(id SpanID) bool {
+		_, found := ids[id]
+		return found
+	}
+}
+
+func (v *view) has(id SpanID) bool {
+	for i := range v.spans {
+		if v.spans[i].id == id {
+			return true
+		}
+	}
+	return false
 }
 
 // trueRoot is the rank of a span without a parent.

@@ -1,6 +1,9 @@
 package tracing
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // top keeps the first hits of an order among many, behind a cursor if there
 // is one.
@@ -25,6 +28,20 @@ func (t *top) add(h hit) {
 	if t.hits = append(t.hits, h); len(t.hits) == 2*t.limit {
 		t.sort()
 	}
+}
+
+// bar returns the key below which no hit has a place.
+func (t *top) bar() int64 {
+	if !t.cut || t.after != nil {
+		return math.MinInt64
+	}
+	return t.hits[t.limit-1].key
+}
+
+// pass counts n hits that were below the bar.
+func (t *top) pass(n int) {
+	t.total += n
+	t.behind += n
 }
 
 // sort brings the hits in order and leaves limit of them at most.

@@ -16,7 +16,9 @@ type view struct {
 	running    []runningSpan
 	start, end int64
 	arrived    int64
-	lost       bool // spans of it were evicted
+	lost       bool    // spans of it were evicted
+	worst      outcome // of all spans it had in the store, lost ones too
+	cut        bool    // one of these was aborted
 }
 
 // viewSpan is an ended span of a view.
@@ -32,6 +34,7 @@ type viewSpan struct {
 type origins struct {
 	service, scope string // not yet valid UTF-8
 	resource       []byte // Resource message
+	scopeRaw       []byte // InstrumentationScope message
 }
 
 func (v *view) bytes(sp *viewSpan, u *unpacker) []byte {
@@ -46,6 +49,7 @@ func (v *view) bytes(sp *viewSpan, u *unpacker) []byte {
 func (v *view) kept(s *Store, p uint32) {
 	x := &s.traces
 	v.start, v.end, v.arrived, v.lost = x.start[p], x.end[p], x.arrived[p], x.lost[p] > 0
+	v.worst, v.cut = x.worst[p], x.flags[p]&wasCut != 0
 	if n, found := s.notes[p]; found {
 		if known, err := readNote(n); err == nil {
 			v.note = known
@@ -74,7 +78,7 @@ func (v *view) kept(s *Store, p uint32) {
 
 func (c *chunk) origins(g uint16) *origins {
 	of := c.groups[g]
-	return &origins{service: c.texts.string(of.service), scope: c.texts.string(of.name), resource: c.get(of.resource)}
+	return &origins{service: c.texts.string(of.service), scope: c.texts.string(of.name), resource: c.get(of.resource), scopeRaw: c.get(of.scope)}
 }
 
 // shown returns the view of an active trace, with what has landed of it.
@@ -97,7 +101,7 @@ func (s *Store) shown(a *activeView) *view {
 			continue // while we looked from one to the other
 		}
 		v.spans = append(v.spans, viewSpan{
-			message: a.message(sp), name: alias(a.name(sp)), from: &origins{s.resource.service, a.scopes[sp.scope], s.resource.raw},
+			message: a.message(sp), name: alias(a.name(sp)), from: s.ownOrigins(a.scopes[sp.scope]),
 			row: row{id: sp.id, parent: sp.parent, start: sp.start, took: sp.end - sp.start, kind: sp.kind, outcome: sp.outcome},
 		})
 		v.end = max(v.end, sp.end)
@@ -107,6 +111,10 @@ func (s *Store) shown(a *activeView) *view {
 		v.start = a.start
 	}
 	return v
+}
+
+func (s *Store) ownOrigins(scope string) *origins {
+	return &origins{s.resource.service, scope, s.resource.raw, otlp.AppendScope(nil, &otlp.Scope{Name: scope})}
 }
 
 // view returns the trace with this id.
