@@ -24,7 +24,7 @@ var rooms = map[string][]string{
 	"pkg/monitoring":           {"pkg/api", "pkg/monitoring/*", "internal/server"},
 	"internal/server":          {"pkg/api", "pkg/monitoring/*", "internal/hotspot"},
 	"internal/otlp":            {},
-	"internal/receiver":        {"pkg/monitoring/tracing", "internal/otlp"},
+	"internal/receiver":        {"pkg/api"},
 	"internal/hotspot":         {"pkg/api"},
 	"internal/waterfall":       {"pkg/api"},
 	"internal/demo":            {"pkg/api", "pkg/monitoring", "pkg/monitoring/*"},

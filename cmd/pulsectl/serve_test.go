@@ -53,7 +53,7 @@ func serve(t *testing.T, env map[string]string, args ...string) *running {
 	a := newApp(streams{strings.NewReader(""), io.Discard, io.MultiWriter(pw, r.log)}, func(k string) string { return env[k] })
 	done := make(chan error, 1)
 	go func() {
-		done <- a.run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...))
+		done <- a.run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0", "--otlp-http", "off", "--otlp-grpc", "off"}, args...))
 		pw.Close()
 	}()
 	lines := bufio.NewScanner(pr)

@@ -3,6 +3,7 @@ package receiver_test
 import (
 	"bytes"
 	"compress/gzip"
+	"compress/zlib"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -19,20 +20,38 @@ import (
 	"github.com/pulsectl/pulsectl/pkg/monitoring/tracing"
 )
 
+// newReceiver serves a receiver on a listener as pulsectl does: HTTP/1.1 and
+// HTTP/2 without TLS.
 func newReceiver(t *testing.T, o receiver.Options) (*tracing.Store, *httptest.Server) {
 	t.Helper()
 	store, err := tracing.New(tracing.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Store = store
+	if o.Keep == nil {
+		o.Keep = store.AddOTLP
+	}
+	return store, serve(t, o)
+}
+
+func serve(t *testing.T, o receiver.Options) *httptest.Server {
+	t.Helper()
 	rc, err := receiver.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(rc)
+	mux := http.NewServeMux()
+	for _, rt := range rc.Routes() {
+		mux.Handle(rt.Pattern, rt.Handler)
+	}
+	srv := httptest.NewUnstartedServer(mux)
+	srv.Listener = receiver.Listen(srv.Listener)
+	srv.Config.Protocols = new(http.Protocols)
+	srv.Config.Protocols.SetHTTP1(true)
+	srv.Config.Protocols.SetUnencryptedHTTP2(true)
+	srv.Start()
 	t.Cleanup(srv.Close)
-	return store, srv
+	return srv
 }
 
 // traces returns n spans of one trace; the last has no ids if broken is set.
@@ -48,7 +67,7 @@ func traces(n int, broken bool) ptrace.Traces {
 			continue
 		}
 		s.SetTraceID(pcommon.TraceID{1, 2, 3})
-		s.SetSpanID(pcommon.SpanID{byte(i + 1)})
+		s.SetSpanID(pcommon.SpanID{byte(i + 1), byte((i + 1) >> 8)})
 		s.SetStartTimestamp(1_700_000_000_000_000_000)
 		s.SetEndTimestamp(1_700_000_000_100_000_000)
 	}
@@ -81,6 +100,14 @@ func gzipped(b []byte) []byte {
 	return out.Bytes()
 }
 
+func deflated(b []byte) []byte {
+	var out bytes.Buffer
+	w := zlib.NewWriter(&out)
+	_, _ = w.Write(b)
+	_ = w.Close()
+	return out.Bytes()
+}
+
 func zstandard(t *testing.T, b []byte) []byte {
 	t.Helper()
 	w, err := zstd.NewWriter(nil)
@@ -90,9 +117,27 @@ func zstandard(t *testing.T, b []byte) []byte {
 	return w.EncodeAll(b, nil)
 }
 
+// zstandardStream compresses without telling the size at the front.
+func zstandardStream(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := zstd.NewWriter(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(b) > 0 {
+		n := min(len(b), 100_000)
+		_, _ = w.Write(b[:n])
+		_ = w.Flush()
+		b = b[n:]
+	}
+	_ = w.Close()
+	return out.Bytes()
+}
+
 func post(t *testing.T, url, contentType, encoding string, body []byte) (*http.Response, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/v1/traces", bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,27 +164,49 @@ const (
 
 func TestTaken(t *testing.T) {
 	p, j := protobuf(t, traces(3, false)), jsonOf(t, traces(3, false))
+	large := protobuf(t, traces(3000, false))
 	for _, tt := range []struct {
 		name, contentType, encoding string
 		body                        []byte
+		spans                       int
 		want                        string
 	}{
-		{"protobuf", protoType, "", p, ""},
-		{"json", jsonType, "", j, "{}"},
-		{"json with a charset", "application/json; charset=utf-8", "", j, "{}"},
-		{"gzip", protoType, "gzip", gzipped(p), ""},
-		{"zstd", protoType, "zstd", zstandard(t, p), ""},
-		{"gzipped json", jsonType, "gzip", gzipped(j), "{}"},
-		{"empty", protoType, "", nil, ""},
+		{"protobuf", protoType, "", p, 3, ""},
+		{"protobuf with a parameter", "application/x-protobuf; messageType=x", "", p, 3, ""},
+		{"protobuf by its registered name", "application/protobuf", "", p, 3, ""},
+		{"json", jsonType, "", j, 3, "{}"},
+		{"json with a charset", "Application/JSON; charset=utf-8", "", j, 3, "{}"},
+		{"identity", protoType, "identity", p, 3, ""},
+		{"gzip", protoType, "gzip", gzipped(p), 3, ""},
+		{"gzip in capitals", protoType, "GZIP", gzipped(p), 3, ""},
+		{"gzip in two members", protoType, "gzip", append(gzipped(p[:20]), gzipped(p[20:])...), 3, ""},
+		{"large gzip", protoType, "gzip", gzipped(large), 3000, ""},
+		{"deflate", protoType, "deflate", deflated(large), 3000, ""},
+		{"zstd", protoType, "zstd", zstandard(t, p), 3, ""},
+		{"large zstd", protoType, "zstd", zstandard(t, large), 3000, ""},
+		{"zstd of unknown size", protoType, "zstd", zstandardStream(t, large), 3000, ""},
+		{"zstd in two frames", protoType, "zstd", append(zstandard(t, p[:20]), zstandard(t, p[20:])...), 3, ""},
+		{"gzipped json", jsonType, "gzip", gzipped(j), 3, "{}"},
+		{"empty", protoType, "", nil, 0, ""},
+		{"empty json", jsonType, "", []byte("{}"), 0, "{}"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			store, srv := newReceiver(t, receiver.Options{})
-			res, body := post(t, srv.URL, tt.contentType, tt.encoding, tt.body)
-			if res.StatusCode != 200 || body != tt.want || !strings.HasPrefix(tt.contentType, res.Header.Get("Content-Type")) {
-				t.Errorf("answer %d %q %q", res.StatusCode, res.Header.Get("Content-Type"), body)
+			for range 2 { // the second with the memory of the first
+				res, body := post(t, srv.URL, tt.contentType, tt.encoding, tt.body)
+				if res.StatusCode != 200 || body != tt.want {
+					t.Errorf("answer %d %q %q", res.StatusCode, res.Header.Get("Content-Type"), body)
+				}
+				want := protoType
+				if strings.Contains(strings.ToLower(tt.contentType), "json") {
+					want = jsonType
+				}
+				if got := res.Header.Get("Content-Type"); got != want {
+					t.Errorf("content type %q, want %q", got, want)
+				}
 			}
-			if n := store.Stats().Spans; n != 3 && tt.body != nil {
-				t.Errorf("%d spans kept, want 3", n)
+			if n := store.Stats().Spans; n != tt.spans {
+				t.Errorf("%d spans kept, want %d", n, tt.spans)
 			}
 		})
 	}
@@ -147,7 +214,7 @@ func TestTaken(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	p := protobuf(t, traces(3, false))
-	bomb := gzipped(make([]byte, 4<<20))
+	zeros := make([]byte, 4<<20)
 	for _, tt := range []struct {
 		name, contentType, encoding string
 		body                        []byte
@@ -156,11 +223,16 @@ func TestRefused(t *testing.T) {
 		{"broken protobuf", protoType, "", []byte("hello, world"), 400},
 		{"broken json", jsonType, "", []byte(`{"resourceSpans":[{`), 400},
 		{"no json", jsonType, "", []byte(`hello`), 400},
+		{"deep json", jsonType, "", []byte(`{"resourceSpans":` + strings.Repeat("[", 200_000)), 400},
 		{"broken gzip", protoType, "gzip", p, 400},
 		{"cut gzip", protoType, "gzip", gzipped(p)[:20], 400},
+		{"broken deflate", protoType, "deflate", p, 400},
 		{"broken zstd", protoType, "zstd", p, 400},
-		{"gzip bomb", protoType, "gzip", bomb, 413},
-		{"zstd bomb", protoType, "zstd", zstandard(t, make([]byte, 4<<20)), 413},
+		{"cut zstd", protoType, "zstd", zstandard(t, p)[:20], 400},
+		{"gzip bomb", protoType, "gzip", gzipped(zeros), 413},
+		{"deflate bomb", protoType, "deflate", deflated(zeros), 413},
+		{"zstd bomb", protoType, "zstd", zstandard(t, zeros), 413},
+		{"zstd bomb of unknown size", protoType, "zstd", zstandardStream(t, zeros), 413},
 		{"large", protoType, "", make([]byte, 2<<20), 413},
 		{"text", "text/plain", "", p, 415},
 		{"no type", "", "", p, 415},
@@ -172,26 +244,35 @@ func TestRefused(t *testing.T) {
 			if res.StatusCode != tt.status {
 				t.Errorf("answer %d %q, want %d", res.StatusCode, body, tt.status)
 			}
-			switch res.Header.Get("Content-Type") {
-			case jsonType:
-				var st struct {
-					Code    int
-					Message string
-				}
-				if err := json.Unmarshal([]byte(body), &st); err != nil || st.Code == 0 || st.Message == "" {
-					t.Errorf("status %q: %v", body, err)
-				}
-			case protoType:
-				if tt.contentType != protoType || len(body) < 4 || body[0] != 1<<3 || body[2] != 2<<3|2 {
-					t.Errorf("status %q", body)
-				}
-			default:
-				t.Errorf("content type %q", res.Header.Get("Content-Type"))
+			if tt.status == 415 && !strings.Contains(res.Header.Get("Accept-Encoding"), "gzip") {
+				t.Errorf("Accept-Encoding %q", res.Header.Get("Accept-Encoding"))
 			}
+			checkStatus(t, tt.contentType, res, body)
 			if n := store.Stats().Traces; n != 0 {
 				t.Errorf("%d traces kept", n)
 			}
 		})
+	}
+}
+
+// checkStatus checks that an answer is a google.rpc.Status in its request's form.
+func checkStatus(t *testing.T, asked string, res *http.Response, body string) {
+	t.Helper()
+	switch res.Header.Get("Content-Type") {
+	case jsonType:
+		var st struct {
+			Code    int
+			Message string
+		}
+		if err := json.Unmarshal([]byte(body), &st); err != nil || st.Code == 0 || st.Message == "" {
+			t.Errorf("status %q: %v", body, err)
+		}
+	case protoType:
+		if asked != protoType || len(body) < 4 || body[0] != 1<<3 || body[2] != 2<<3|2 {
+			t.Errorf("status %q", body)
+		}
+	default:
+		t.Errorf("content type %q", res.Header.Get("Content-Type"))
 	}
 }
 
@@ -210,9 +291,24 @@ func TestPartialSuccess(t *testing.T) {
 	}
 }
 
+func TestOtherSignals(t *testing.T) {
+	_, srv := newReceiver(t, receiver.Options{})
+	for _, path := range []string{"/v1/metrics", "/v1/logs", "/v1development/profiles"} {
+		res, err := http.Post(srv.URL+path, jsonType, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != 404 || !strings.Contains(string(body), "keeps traces only") {
+			t.Errorf("%s: %d %s", path, res.StatusCode, body)
+		}
+	}
+}
+
 func TestMethod(t *testing.T) {
 	_, srv := newReceiver(t, receiver.Options{})
-	res, err := http.Get(srv.URL)
+	res, err := http.Get(srv.URL + "/v1/traces")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,14 +318,14 @@ func TestMethod(t *testing.T) {
 	}
 }
 
-// TestFull holds the only place with a body that does not end.
-func TestFull(t *testing.T) {
-	_, srv := newReceiver(t, receiver.Options{Parallel: 1, Wait: 10 * time.Millisecond})
+// hold fills the receiver with a request whose body does not end, until release.
+func hold(t *testing.T, url string, n int) (release func()) {
+	t.Helper()
 	r, w := io.Pipe()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		req, err := http.NewRequest(http.MethodPost, srv.URL, r)
+		req, err := http.NewRequest(http.MethodPost, url+"/v1/traces", r)
 		if err != nil {
 			return
 		}
@@ -238,19 +334,76 @@ func TestFull(t *testing.T) {
 			res.Body.Close()
 		}
 	}()
-	if _, err := w.Write([]byte{0x0a}); err != nil {
+	if _, err := w.Write(make([]byte, n)); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(5 * time.Second)
-	for { // until the server has begun with the first request
-		res, _ := post(t, srv.URL, protoType, "", nil)
-		if res.StatusCode == 503 && res.Header.Get("Retry-After") != "" {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("answer %d, want 503 with Retry-After", res.StatusCode)
-		}
+	return func() { w.Close(); <-done }
+}
+
+// A request for which there is no memory is answered at once, and says when to
+// come again.
+func TestFull(t *testing.T) {
+	_, srv := newReceiver(t, receiver.Options{MaxInFlight: 1 << 20})
+	release := hold(t, srv.URL, 1<<20-1000) // claimed in steps that double: all of the budget
+	defer release()
+	body := protobuf(t, traces(3, false))
+	eventually(t, "429 with Retry-After", func() bool {
+		res, _ := post(t, srv.URL, protoType, "", body)
+		return res.StatusCode == 429 && res.Header.Get("Retry-After") == "1"
+	})
+	res, text := post(t, srv.URL, jsonType, "", []byte("{}"))
+	if res.StatusCode != 429 || !strings.Contains(text, `"retryDelay":"1s"`) {
+		t.Errorf("in JSON: %d %s", res.StatusCode, text)
 	}
-	w.Close()
-	<-done
+	eventually(t, "RESOURCE_EXHAUSTED with RetryInfo", func() bool {
+		got := call(t, srv.URL, frame(0, body))
+		return got.status == "8" && strings.Contains(got.details, "google.rpc.RetryInfo")
+	})
+	release()
+	if res, _ := post(t, srv.URL, protoType, "", body); res.StatusCode != 200 {
+		t.Errorf("once there is room: %d", res.StatusCode)
+	}
+}
+
+// An announced length holds no memory; a request that could never fit is not
+// told to come again.
+func TestAnnouncingHoldsNothing(t *testing.T) {
+	_, srv := newReceiver(t, receiver.Options{MaxInFlight: 1 << 20, MaxBytes: 4 << 20})
+	res, _ := post(t, srv.URL, protoType, "", make([]byte, 3<<20))
+	if res.StatusCode != 413 {
+		t.Errorf("more than all memory: %d, want 413", res.StatusCode)
+	}
+	if res, _ := post(t, srv.URL, jsonType, "", bytes.Repeat([]byte(`{"resourceSpans":[{},{},{}]}`), 2000)); res.StatusCode != 413 {
+		t.Errorf("JSON that would take more than all memory: %d, want 413", res.StatusCode)
+	}
+}
+
+func TestSlowBody(t *testing.T) {
+	_, srv := newReceiver(t, receiver.Options{BodyTimeout: 50 * time.Millisecond})
+	r, w := io.Pipe()
+	defer w.Close()
+	req, err := http.NewRequest(http.MethodPost, srv.URL+"/v1/traces", io.MultiReader(bytes.NewReader([]byte{0x0a}), r))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", protoType)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusRequestTimeout {
+		t.Errorf("a body that does not come: %d, want 408", res.StatusCode)
+	}
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 500 {
+		if ok() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("never: %s", what)
 }

@@ -49,6 +49,9 @@ type Options struct {
 	Profiler *profiling.Profiler       // nil means one that does not run
 	Config   func() api.Config         // the effective configuration without secrets; nil means none
 
+	Capabilities []string          // beside the API's own
+	Listeners    map[string]string // addresses by what they are for; nil means not told
+
 	Access Access                            // who may ask; the zero value: whoever comes over loopback
 	Panic  func(r *http.Request, reason any) // told of each recovered panic; nil means no one
 	Log    *slog.Logger                      // nil discards

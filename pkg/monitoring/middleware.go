@@ -27,6 +27,17 @@ import (
 // request than it is given, as with WithContext, they are asked of the mux that
 // [Monitor.Mount] got; a request without either counts as unmatched.
 func (m *Monitor) Middleware(next http.Handler) http.Handler {
+	return m.record(next, func(path string) bool { return !m.server.Has(path) && !m.takesIn(path) })
+}
+
+// Quiet is Middleware without traces and profiles, for a listener at which
+// nothing but data comes in: a stray request there is worth no trace.
+func (m *Monitor) Quiet(next http.Handler) http.Handler {
+	return m.record(next, func(string) bool { return false })
+}
+
+// record is the middleware; traced tells which paths leave a trace.
+func (m *Monitor) record(next http.Handler, traced func(path string) bool) http.Handler {
 	_, routes := next.(*http.ServeMux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rq := request{m: m, start: time.Now(), id: api.RequestID(r), routed: routes}
@@ -34,10 +45,10 @@ func (m *Monitor) Middleware(next http.Handler) http.Handler {
 		w.Header().Set(api.RequestIDHeader, rq.id)
 		m.Metrics.Begin()
 		ctx := context.WithValue(r.Context(), requestKey{}, &rq)
-		if m.server.Has(r.URL.Path) || r.URL.Path == receiverPath {
-			rq.r = rq.pass(ctx, r)
-		} else {
+		if traced(r.URL.Path) {
 			rq.r = rq.begin(ctx, r)
+		} else {
+			rq.r = rq.pass(ctx, r)
 		}
 		defer rq.end()
 		next.ServeHTTP(&rq.rw, rq.r)
@@ -145,7 +156,11 @@ func (rq *request) end() {
 	}
 	rq.m.Metrics.End()
 	rq.m.Metrics.Route(pattern).Observe(q)
-	rq.m.log.LogAttrs(rq.r.Context(), slog.LevelInfo, "request completed",
+	level := slog.LevelInfo
+	if !rq.traced && status < 400 && rq.m.takesIn(rq.r.URL.Path) {
+		level = slog.LevelDebug // of batches there may be thousands a second
+	}
+	rq.m.log.LogAttrs(rq.r.Context(), level, "request completed",
 		slog.String("method", method(rq.r)), slog.String("endpoint", endpoint(pattern)),
 		slog.Int("status_code", status), slog.Float64("duration_ms", float64(took.Microseconds())/1e3))
 	if reason != nil && aborted || panicked && begun && !rq.rw.hijacked {
