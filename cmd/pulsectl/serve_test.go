@@ -43,8 +43,14 @@ func (s *syncBuffer) String() string {
 }
 
 // serve starts the server as the command line would, on a free port, and stops
-// it at the test's end, when nothing of it may be left.
+// it at the test's end, when nothing of it may be left. It has no ports for OTLP
+// alone unless args name them.
 func serve(t *testing.T, env map[string]string, args ...string) *running {
+	t.Helper()
+	return start(t, env, append([]string{"--otlp-http", "off", "--otlp-grpc", "off"}, args...)...)
+}
+
+func start(t *testing.T, env map[string]string, args ...string) *running {
 	t.Helper()
 	leaks := goleak.IgnoreCurrent()
 	r := &running{log: new(syncBuffer)}
@@ -53,7 +59,7 @@ func serve(t *testing.T, env map[string]string, args ...string) *running {
 	a := newApp(streams{strings.NewReader(""), io.Discard, io.MultiWriter(pw, r.log)}, func(k string) string { return env[k] })
 	done := make(chan error, 1)
 	go func() {
-		done <- a.run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0", "--otlp-http", "off", "--otlp-grpc", "off"}, args...))
+		done <- a.run(ctx, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...))
 		pw.Close()
 	}()
 	lines := bufio.NewScanner(pr)

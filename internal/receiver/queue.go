@@ -64,19 +64,17 @@ func (q *queue) signal() {
 // behind one another are a request with the spans of all. It returns false when
 // ctx is done, or when the queue is finished and empty.
 func (q *queue) take(ctx context.Context) ([]parcel, bool) {
-	for {
+	for ctx.Err() == nil {
 		batch, finished := q.next()
-		if len(batch) > 0 && ctx.Err() == nil {
-			return batch, true
-		}
-		if finished || ctx.Err() != nil {
-			return nil, false
+		if len(batch) > 0 || finished {
+			return batch, len(batch) > 0
 		}
 		select {
 		case <-q.wake:
 		case <-ctx.Done():
 		}
 	}
+	return nil, false
 }
 
 func (q *queue) next() (batch []parcel, finished bool) {

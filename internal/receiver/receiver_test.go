@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -318,47 +319,52 @@ func TestMethod(t *testing.T) {
 	}
 }
 
-// hold fills the receiver with a request whose body does not end, until release.
-func hold(t *testing.T, url string, n int) (release func()) {
+// heldBytes is the size of the request that fills a receiver.
+const heldBytes = 1 << 20
+
+// fullReceiver serves a receiver whose memory is taken, but for 16 bytes, by a
+// request that is being kept until release.
+func fullReceiver(t *testing.T) (store *tracing.Store, srv *httptest.Server, release func()) {
 	t.Helper()
-	r, w := io.Pipe()
-	done := make(chan struct{})
+	store, err := tracing.New(tracing.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered, gate, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	srv = serve(t, receiver.Options{MaxInFlight: heldBytes + 16, Keep: func(body []byte) (int, int, error) {
+		if len(body) == heldBytes {
+			close(entered)
+			<-gate
+			return 1, 0, nil
+		}
+		return store.AddOTLP(body)
+	}})
 	go func() {
 		defer close(done)
-		req, err := http.NewRequest(http.MethodPost, url+"/v1/traces", r)
-		if err != nil {
-			return
-		}
-		req.Header.Set("Content-Type", protoType)
-		if res, err := http.DefaultClient.Do(req); err == nil {
+		if res, err := http.Post(srv.URL+"/v1/traces", protoType, bytes.NewReader(make([]byte, heldBytes))); err == nil {
 			res.Body.Close()
 		}
 	}()
-	if _, err := w.Write(make([]byte, n)); err != nil {
-		t.Fatal(err)
-	}
-	return func() { w.Close(); <-done }
+	<-entered
+	release = sync.OnceFunc(func() { close(gate); <-done })
+	t.Cleanup(release)
+	return store, srv, release
 }
 
 // A request for which there is no memory is answered at once, and says when to
 // come again.
 func TestFull(t *testing.T) {
-	_, srv := newReceiver(t, receiver.Options{MaxInFlight: 1 << 20})
-	release := hold(t, srv.URL, 1<<20-1000) // claimed in steps that double: all of the budget
-	defer release()
+	_, srv, release := fullReceiver(t)
 	body := protobuf(t, traces(3, false))
-	eventually(t, "429 with Retry-After", func() bool {
-		res, _ := post(t, srv.URL, protoType, "", body)
-		return res.StatusCode == 429 && res.Header.Get("Retry-After") == "1"
-	})
-	res, text := post(t, srv.URL, jsonType, "", []byte("{}"))
-	if res.StatusCode != 429 || !strings.Contains(text, `"retryDelay":"1s"`) {
+	if res, _ := post(t, srv.URL, protoType, "", body); res.StatusCode != 429 || res.Header.Get("Retry-After") != "1" {
+		t.Errorf("in protobuf: %d, Retry-After %q", res.StatusCode, res.Header.Get("Retry-After"))
+	}
+	if res, text := post(t, srv.URL, jsonType, "", jsonOf(t, traces(3, false))); res.StatusCode != 429 || !strings.Contains(text, `"retryDelay":"1s"`) {
 		t.Errorf("in JSON: %d %s", res.StatusCode, text)
 	}
-	eventually(t, "RESOURCE_EXHAUSTED with RetryInfo", func() bool {
-		got := call(t, srv.URL, frame(0, body))
-		return got.status == "8" && strings.Contains(got.details, "google.rpc.RetryInfo")
-	})
+	if got := call(t, srv.URL, frame(0, body)); got.status != "8" || !strings.Contains(got.details, "google.rpc.RetryInfo") {
+		t.Errorf("by gRPC: %+v, want RESOURCE_EXHAUSTED with RetryInfo", got)
+	}
 	release()
 	if res, _ := post(t, srv.URL, protoType, "", body); res.StatusCode != 200 {
 		t.Errorf("once there is room: %d", res.StatusCode)
