@@ -120,9 +120,10 @@ func (d *doors) addresses() map[string]string {
 // attrs are the addresses of OTLP's doors for the log.
 func (d *doors) attrs() []slog.Attr {
 	var all []slog.Attr
-	for name, addr := range d.addresses() {
-		if name != "api" {
-			all = append(all, slog.String(name, addr))
+	at := d.addresses()
+	for _, name := range []string{"otlp_http", "otlp_grpc"} {
+		if at[name] != "" {
+			all = append(all, slog.String(name, at[name]))
 		}
 	}
 	return all

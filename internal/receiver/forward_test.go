@@ -2,6 +2,7 @@ package receiver_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -100,6 +101,28 @@ func TestForward(t *testing.T) {
 				t.Errorf("at the end: %+v", st)
 			}
 		})
+	}
+}
+
+// A door of another protocol forwards what its own way of keeping took.
+func TestForwardAfterAnotherDoor(t *testing.T) {
+	url, asked := scripted(t, status(200))
+	f, _ := forwarding(t, receiver.ForwardOptions{URL: url})
+	keep := f.After(func(body []byte) (int, int, error) {
+		if len(body) == 0 {
+			return 0, 0, errors.New("nothing")
+		}
+		return 3, 1, nil
+	})
+	if _, _, err := keep(nil); err == nil {
+		t.Error("the error is gone")
+	}
+	if a, r, err := keep([]byte{0x0a, 0}); a != 3 || r != 1 || err != nil {
+		t.Errorf("kept %d, %d, %v", a, r, err)
+	}
+	eventually(t, "the spans", func() bool { return f.Stats().Sent == 3 && asked.Load() == 1 })
+	if a, _, _ := (*receiver.Forwarder)(nil).After(func([]byte) (int, int, error) { return 7, 0, nil })(nil); a != 7 {
+		t.Errorf("without a forwarder %d are kept", a)
 	}
 }
 
