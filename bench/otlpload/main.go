@@ -132,31 +132,49 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	rng := rand.New(rand.NewPCG(o.seed, 1))
-	templates := make([]*template, o.templates)
 	r := report{Seed: o.seed, SettleSeconds: o.settle.Seconds()}
-	for i := range templates {
-		if templates[i], err = newTemplate(rng, o.traces); err != nil {
+	l := &load{options: o}
+	if err := l.prepare(&r); err != nil {
+		return err
+	}
+	defer l.to.close()
+	if err := l.measure(ctx, &r); err != nil {
+		return err
+	}
+	if err := l.readBack(ctx, &r); err != nil {
+		return err
+	}
+	out := json.NewEncoder(os.Stdout)
+	out.SetEscapeHTML(false)
+	out.SetIndent("", "  ")
+	return out.Encode(r)
+}
+
+// prepare encodes the templates and connects.
+func (l *load) prepare(r *report) (err error) {
+	rng := rand.New(rand.NewPCG(l.seed, 1))
+	l.templates = make([]*template, l.options.templates)
+	for i := range l.templates {
+		if l.templates[i], err = newTemplate(rng, l.traces); err != nil {
 			return err
 		}
-		r.BatchSpans += float64(templates[i].spans)
-		r.BytesPerSpan += float64(len(templates[i].bytes))
+		r.BatchSpans += float64(l.templates[i].spans)
+		r.BytesPerSpan += float64(len(l.templates[i].bytes))
 	}
 	r.BytesPerSpan /= r.BatchSpans
-	r.BatchSpans /= float64(o.templates)
+	r.BatchSpans /= float64(len(l.templates))
 	runtime.GC()
-	var to sender
-	if o.grpcAddr != "" {
-		to, err = newGRPCSender(o.grpcAddr, o.gzip)
-		if err != nil {
-			return err
-		}
-	} else {
-		to = newHTTPSender(o.httpURL, o.gzip, o.workers)
+	if l.grpcAddr != "" {
+		l.to, err = newGRPCSender(l.grpcAddr, l.gzip)
+		return err
 	}
-	defer to.close()
+	l.to = newHTTPSender(l.httpURL, l.gzip, l.workers)
+	return nil
+}
 
-	before, err := takeSample(o.pid, o.dir)
+// measure sends the load, and reports what it cost.
+func (l *load) measure(ctx context.Context, r *report) error {
+	before, err := takeSample(l.pid, l.dir)
 	if err != nil {
 		return err
 	}
@@ -164,25 +182,29 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	l := &load{options: o, to: to, templates: templates, began: began}
+	l.began = time.Now()
 	l.run(ctx)
-	r.Seconds = time.Since(began).Seconds()
+	r.Seconds = time.Since(l.began).Seconds()
 	clientAfter, err := cpuTime(os.Getpid())
 	if err != nil {
 		return err
 	}
 	r.ClientCPU = (clientAfter - clientBefore).Seconds()
-	r.Accepted, r.Rejected, r.Failed = l.accepted, l.rejected, l.failed
-	r.FirstError = l.firstError
+	r.Accepted, r.Rejected, r.Failed, r.FirstError = l.accepted, l.rejected, l.failed, l.firstError
 	r.Rate = float64(r.Accepted) / r.Seconds
 	r.P50, r.P99 = l.took.quantile(0.5), l.took.quantile(0.99)
 
-	time.Sleep(o.settle)
-	after, err := takeSample(o.pid, o.dir)
+	time.Sleep(l.settle)
+	after, err := takeSample(l.pid, l.dir)
 	if err != nil {
 		return fmt.Errorf("the server is gone after %d spans: %w", r.Accepted, err)
 	}
+	r.used(before, after)
+	return nil
+}
+
+// used reports what the server used between two moments.
+func (r *report) used(before, after sample) {
 	r.CPU = (after.cpu - before.cpu).Seconds()
 	if r.CPU > 0 {
 		r.PerCPU = float64(r.Accepted) / r.CPU
@@ -192,34 +214,34 @@ func run(ctx context.Context, args []string) error {
 		r.RSSPerSpan = float64(after.rss-before.rss) / float64(r.Accepted)
 		r.DiskPerSpan = float64(after.disk-before.disk) / float64(r.Accepted)
 	}
+}
 
-	c := &traceCheck{client: loopbackClient(1), url: o.verifyURL, read: traceReaders[o.verifyMode]}
+// readBack reads traces back and asks the queries.
+func (l *load) readBack(ctx context.Context, r *report) error {
+	c := &traceCheck{client: loopbackClient(1), url: l.verifyURL, read: traceReaders[l.verifyMode]}
 	defer c.client.CloseIdleConnections()
-	if o.verify > 0 {
-		v, err := verify(ctx, c, o.verify, o.pid, l)
+	if l.verify > 0 {
+		v, err := verify(ctx, c, l.verify, l.pid, l)
 		if err != nil {
 			return err
 		}
 		r.Verify = &v
 	}
-	if o.fresh > 0 {
-		f, err := measureFreshness(ctx, c, l, o.fresh)
+	if l.fresh > 0 {
+		f, err := measureFreshness(ctx, c, l, l.fresh)
 		if err != nil {
 			return err
 		}
 		r.Fresh = &f
 	}
-	for _, q := range o.queries {
-		res, err := ask(ctx, q, o.queryCount, o.pid, began.Add(-time.Minute), time.Now().Add(time.Minute))
+	for _, q := range l.queries {
+		res, err := ask(ctx, q, l.queryCount, l.pid, l.began.Add(-time.Minute), time.Now().Add(time.Minute))
 		if err != nil {
 			return err
 		}
 		r.Queries = append(r.Queries, res)
 	}
-	out := json.NewEncoder(os.Stdout)
-	out.SetEscapeHTML(false)
-	out.SetIndent("", "  ")
-	return out.Encode(r)
+	return nil
 }
 
 // load is the sending of batches by several workers.
