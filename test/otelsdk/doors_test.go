@@ -135,3 +135,25 @@ func arrive(t *testing.T, pulsectl, url, id string) {
 	}
 	t.Errorf("trace %s never arrived: %v", id, err)
 }
+
+// A forward goes through TLS with the headers of its file, by HTTP and by gRPC.
+func TestForwardWithTLSAndToken(t *testing.T) {
+	pulsectl, sender := build(t, "../..", "./cmd/pulsectl"), build(t, ".", "./sender")
+	tokens, secret := newToken(t, pulsectl)
+	cert, key := certificate(t)
+	t.Setenv("SSL_CERT_FILE", cert) // for the programs that are started from here on
+	t.Setenv("PULSECTL_TOKEN", secret)
+	headers := filepath.Join(t.TempDir(), "headers")
+	if err := os.WriteFile(headers, []byte("Authorization: Bearer "+secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	back := serve(t, pulsectl, "--auth-token-file", tokens, "--tls-cert", cert, "--tls-key", key)
+	for _, scheme := range []string{"https", "grpcs"} {
+		t.Run(scheme, func(t *testing.T) {
+			to := scheme + strings.TrimPrefix(back, "https")
+			front := serve(t, pulsectl, "--otlp-forward", to, "--otlp-forward-headers-file", headers)
+			id := strings.TrimSpace(run(t, nil, sender, "-endpoint", front, "-spans", "4"))
+			arrive(t, pulsectl, back, id)
+		})
+	}
+}
