@@ -68,8 +68,9 @@ func (in *intake) close() {
 // claim reserves n bytes. What no budget can hold is too large; what it cannot
 // hold now is for later.
 func (in *intake) claim(n int64) error {
-	if in.claimed+n > in.rc.inflight.max {
-		return tooLong(in.rc.opts.MaxBytes)
+	if most := in.rc.inflight.max; in.claimed+n > most {
+		return &refusal{outcome: tooLarge, status: http.StatusRequestEntityTooLarge, code: codeExhausted,
+			message: fmt.Sprintf("the request would take more memory than the %d bytes that all requests together may have: send smaller batches", most)}
 	}
 	if !in.rc.inflight.claim(n) {
 		return noRoom()
@@ -78,27 +79,23 @@ func (in *intake) claim(n int64) error {
 	return nil
 }
 
-// The first step of reading: what a sender announces, up to a bound, so that
-// announcing alone holds no memory; or without that a little.
-const (
-	firstStep    = 64 << 10
-	maxAnnounced = 1 << 20
-)
+// firstStep is how much is claimed before the first byte has come. Later steps
+// are three times what has: announcing a length alone holds no memory.
+const firstStep = 64 << 10
 
 // slurp appends to dst what r has, at most limit bytes in all, window of which
-// are claimed already. hint is how many there will be, or less if that is not
-// known. Beyond the limit dst is longer than that.
+// are claimed already. hint is how many there will be, or less than 0 if that
+// is not known. Beyond the limit dst is longer than that.
 func (in *intake) slurp(dst []byte, window int64, r io.Reader, hint, limit int64) ([]byte, error) {
 	for {
 		if int64(len(dst)) == window {
 			if window > limit {
 				return dst, tooLong(in.rc.opts.MaxBytes)
 			}
-			step := max(window, firstStep)
-			if hint >= window && hint-window <= maxAnnounced {
-				step = hint - window + 1 // one more, to see the end
+			step := min(max(3*window, firstStep), limit+1-window)
+			if hint >= window {
+				step = min(step, hint-window+1) // one more, to see the end
 			}
-			step = min(step, limit+1-window)
 			if err := in.claim(step); err != nil {
 				return dst, err
 			}
@@ -166,7 +163,7 @@ func (in *intake) unzlib() (_ []byte, err error) {
 }
 
 func (in *intake) slurpPlain(r io.Reader) (_ []byte, err error) {
-	in.plain, err = in.slurp(in.plain[:0], 0, r, 0, in.rc.opts.MaxBytes)
+	in.plain, err = in.slurp(in.plain[:0], 0, r, -1, in.rc.opts.MaxBytes)
 	return in.plain, err
 }
 

@@ -3,7 +3,9 @@ package receiver_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -35,6 +37,11 @@ func serve(t *testing.T, o receiver.Options) *httptest.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveReceiver(t, rc)
+}
+
+func serveReceiver(t *testing.T, rc *receiver.Receiver) *httptest.Server {
+	t.Helper()
 	mux := http.NewServeMux()
 	for _, rt := range rc.Routes() {
 		mux.Handle(rt.Pattern, rt.Handler)
@@ -262,16 +269,36 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// An announced length holds no memory; a request that could never fit is not
-// told to come again.
-func TestAnnouncingHoldsNothing(t *testing.T) {
+// A request that could never fit is not told to come again.
+func TestTooLargeForAllMemory(t *testing.T) {
 	_, srv := newReceiver(t, receiver.Options{MaxInFlight: 1 << 20, MaxBytes: 4 << 20})
-	res, _ := post(t, srv.URL, protoType, "", make([]byte, 3<<20))
-	if res.StatusCode != 413 {
-		t.Errorf("more than all memory: %d, want 413", res.StatusCode)
+	objects := []byte(`{"resourceSpans":[` + strings.Repeat("{},", 10_000) + `{}]}`) // 30 kB, of which a decoder makes megabytes
+	for contentType, body := range map[string][]byte{protoType: make([]byte, 3<<20), jsonType: objects} {
+		if res, says := post(t, srv.URL, contentType, "", body); res.StatusCode != 413 || !strings.Contains(says, "more memory than the 1048576 bytes") {
+			t.Errorf("%s: %d %s, want 413", contentType, res.StatusCode, says)
+		}
 	}
-	if res, _ := post(t, srv.URL, jsonType, "", bytes.Repeat([]byte(`{"resourceSpans":[{},{},{}]}`), 2000)); res.StatusCode != 413 {
-		t.Errorf("JSON that would take more than all memory: %d, want 413", res.StatusCode)
+}
+
+// A hundred senders that announce a megabyte and do not send it leave room for
+// one that does.
+func TestAnnouncingHoldsNothing(t *testing.T) {
+	rc, err := receiver.New(receiver.Options{MaxInFlight: 16 << 20, Keep: func([]byte) (int, int, error) { return 1, 0, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := serveReceiver(t, rc)
+	for range 100 {
+		c, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n\n", protoType, 1<<20)
+	}
+	eventually(t, "64 KiB for each", func() bool { return inFlight(t, rc) == 100*64<<10 })
+	if res, says := post(t, srv.URL, protoType, "", protobuf(t, traces(10_000, false))); res.StatusCode != 200 {
+		t.Errorf("one that sends: %d %s", res.StatusCode, says)
 	}
 }
 
