@@ -28,7 +28,7 @@ var rooms = map[string][]string{
 	"internal/datadir":         {"pkg/api", "internal/tracedb", "pkg/monitoring/tracing", "pkg/monitoring/profiling"},
 	"internal/traceformat":     {"internal/otlp"},
 	"internal/jaegerapi":       {"pkg/api", "pkg/monitoring/tracing", "internal/traceformat"},
-	"internal/receiver":        {"pkg/monitoring/tracing", "internal/otlp", "internal/traceformat"},
+	"internal/receiver":        {"pkg/api", "internal/traceformat"},
 	"internal/hotspot":         {"pkg/api"},
 	"internal/waterfall":       {"pkg/api"},
 	"internal/demo":            {"pkg/api", "pkg/monitoring", "pkg/monitoring/*"},

@@ -127,18 +127,24 @@ func (a *app) token() (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	info, err := os.Stat(file)
+	b, err := readSecret(file)
 	if err != nil {
 		return "", fmt.Errorf("PULSECTL_TOKEN_FILE: %w", err)
+	}
+	return strings.TrimSpace(b), nil
+}
+
+// readSecret reads a file that only its owner may.
+func readSecret(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("PULSECTL_TOKEN_FILE: others can read %s: make it mode 0600", filepath.Base(file))
+		return "", fmt.Errorf("others can read %s: make it mode 0600", filepath.Base(path))
 	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return "", fmt.Errorf("PULSECTL_TOKEN_FILE: %w", err)
-	}
-	return strings.TrimSpace(string(b)), nil
+	b, err := os.ReadFile(path)
+	return string(b), err
 }
 
 // renderOptions is how results are drawn for this output.

@@ -18,7 +18,6 @@ import (
 
 	"github.com/pulsectl/pulsectl/internal/demo"
 	"github.com/pulsectl/pulsectl/internal/jaegerapi"
-	"github.com/pulsectl/pulsectl/internal/receiver"
 	"github.com/pulsectl/pulsectl/internal/server"
 	"github.com/pulsectl/pulsectl/pkg/monitoring"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker"
@@ -28,6 +27,8 @@ import (
 // come from.
 type serveOptions struct {
 	Listen        string
+	OTLPHTTP      string
+	OTLPGRPC      string
 	Demo          bool
 	Config        string
 	Environment   string
@@ -50,6 +51,10 @@ type serveOptions struct {
 	TLSClientCA   string
 	JaegerAPI     bool
 
+	OTLPForward         string
+	OTLPForwardHeaders  string
+	OTLPForwardMaxBytes int64
+
 	sources map[string]string // by flag
 	level   slog.Level
 }
@@ -59,8 +64,16 @@ func newServeCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the monitoring server",
-		Long: `Run the monitoring server: the /monitoring API, health probes, and OTLP/HTTP
-traces on /v1/traces of the same port.
+		Long: `Run the monitoring server: the /monitoring API, health probes, and a receiver of
+OpenTelemetry traces. OTLP over HTTP and over gRPC is taken on the ports that
+SDKs send to by themselves, 4318 and 4317, and on the API's own. Where one of
+those two is taken by another program, the server says so and goes on without
+it; where a setting names the port, the start fails.
+
+--otlp-forward sends what comes in on to another OTLP endpoint, as it came:
+http(s)://HOST:PORT[/v1/traces] or grpc(s)://HOST:PORT. Headers for it, such as
+Authorization, are in a file (--otlp-forward-headers-file) or in the variable
+PULSECTL_OTLP_FORWARD_HEADERS (NAME=VALUE,NAME=VALUE).
 
 Each flag is also a variable (--trace-max-age: PULSECTL_TRACE_MAX_AGE) and a key
 of the configuration file (trace-max-age: 12h). The flag wins over the variable,
@@ -81,10 +94,16 @@ Without tokens the server answers on loopback only.`,
 }
 
 func (o *serveOptions) register(fs *pflag.FlagSet) {
+	o.OTLPForwardMaxBytes = 64 << 20
 	o.TraceMaxBytes, o.TraceMaxAge, o.CacheMaxBytes = 256<<20, 24*time.Hour, 64<<20
 	o.SlowThreshold, o.RedisTimeout = time.Second, 5*time.Second
 	o.GithubTimeout, o.LinearTimeout, o.OpenaiTimeout = 30*time.Second, 30*time.Second, 60*time.Second
 	fs.StringVar(&o.Listen, "listen", "127.0.0.1:8000", "`ADDRESS` to serve on")
+	fs.StringVar(&o.OTLPHTTP, "otlp-http", "127.0.0.1:4318", "`ADDRESS` for OTLP over HTTP, or off")
+	fs.StringVar(&o.OTLPGRPC, "otlp-grpc", "127.0.0.1:4317", "`ADDRESS` for OTLP over gRPC, or off")
+	fs.StringVar(&o.OTLPForward, "otlp-forward", "", "`URL` of an OTLP endpoint that gets all spans too")
+	fs.StringVar(&o.OTLPForwardHeaders, "otlp-forward-headers-file", "", "`FILE` with a line NAME: VALUE for each header to send there")
+	fs.Var(sizeValue{&o.OTLPForwardMaxBytes}, "otlp-forward-max-bytes", "memory for spans that wait for it")
 	fs.BoolVar(&o.Demo, "demo", false, "serve a small Pulse API with traffic and failing dependencies of its own")
 	fs.StringVar(&o.Config, "config", "", "YAML `FILE` of settings")
 	fs.BoolVar(&o.JaegerAPI, "jaeger-api", false, "answer below /api as Jaeger's query service does, for Grafana and the Jaeger UI")
@@ -121,6 +140,10 @@ func (a *app) serve(ctx context.Context, fs *pflag.FlagSet, o *serveOptions) err
 	if err != nil {
 		return &usageError{err, "pulsectl serve"}
 	}
+	forward, err := o.forwarder(a.getenv, mo.Log)
+	if err != nil {
+		return &usageError{err, "pulsectl serve"}
+	}
 	tlsConfig, err := o.tls()
 	if err != nil {
 		return &usageError{err, "pulsectl serve"}
@@ -129,15 +152,18 @@ func (a *app) serve(ctx context.Context, fs *pflag.FlagSet, o *serveOptions) err
 		mo.Log.LogAttrs(ctx, slog.LevelDebug, "no memory limit set", slog.Any("error", err))
 	}
 	redis.SetLogger(redisLog{mo.Log})
-	l, err := o.listen(ctx, tlsConfig) // first: a port that is taken ends it
+	d, err := o.open(ctx, tlsConfig, mo.Log) // first: a port that is taken ends it
 	if err != nil {
 		return err
 	}
+	d.forward = forward
+	mo.Config, mo.Sources = o.config(d), o.configSources()
+	mo.Capabilities, mo.Listeners = []string{"otlp_http", "otlp_grpc"}, d.addresses()
 	m, err := monitoring.New(mo)
 	if err != nil {
-		return errors.Join(&usageError{err, "pulsectl serve"}, l.Close())
+		return errors.Join(&usageError{err, "pulsectl serve"}, d.close())
 	}
-	return a.serveOn(ctx, l, m, mo.Log, o)
+	return a.serveOn(ctx, d, m, mo.Log, o)
 }
 
 // newToken prints the secret to standard error, so that a redirection keeps
@@ -165,13 +191,10 @@ func (o *serveOptions) monitoring(a *app) (monitoring.Options, error) {
 			return monitoring.Options{}, fmt.Errorf("%s: want more than 0s", name)
 		}
 	}
-	for name, n := range map[string]int64{"trace-max-bytes": o.TraceMaxBytes, "cache-max-bytes": o.CacheMaxBytes} {
+	for name, n := range map[string]int64{"trace-max-bytes": o.TraceMaxBytes, "cache-max-bytes": o.CacheMaxBytes, "otlp-forward-max-bytes": o.OTLPForwardMaxBytes} {
 		if n <= 0 {
 			return monitoring.Options{}, fmt.Errorf("%s: want more than 0 bytes", name)
 		}
-	}
-	if err := o.checkListen(); err != nil {
-		return monitoring.Options{}, err
 	}
 	access := monitoring.Access{Anonymous: o.Anonymous}
 	if o.AuthTokenFile != "" {
@@ -180,9 +203,8 @@ func (o *serveOptions) monitoring(a *app) (monitoring.Options, error) {
 			return monitoring.Options{}, err
 		}
 	}
-	if len(access.Tokens) == 0 && !isLoopback(o.Listen) {
-		return monitoring.Options{}, fmt.Errorf("listen %s: without tokens only loopback is served; "+
-			"make one with --new-token NAME:ROLE and name its file with --auth-token-file", o.Listen)
+	if err := o.checkPorts(len(access.Tokens) > 0); err != nil {
+		return monitoring.Options{}, err
 	}
 	service := "pulsectl"
 	if o.Demo {
@@ -194,7 +216,6 @@ func (o *serveOptions) monitoring(a *app) (monitoring.Options, error) {
 		RedisURL: o.RedisURL, RedisTimeout: o.RedisTimeout, CacheMaxBytes: o.CacheMaxBytes,
 		BreakerTimeouts: map[string]time.Duration{"github_api": o.GithubTimeout, "linear_api": o.LinearTimeout, "openai_api": o.OpenaiTimeout},
 		Access:          access, Log: slog.New(monitoring.JSONHandler(a.streams.err, o.level)),
-		Config: o.config(), Sources: o.configSources(),
 	}, nil
 }
 
@@ -215,12 +236,6 @@ type task func(context.Context) error
 func (o *serveOptions) assemble(m *monitoring.Monitor, log *slog.Logger, base string) (*http.ServeMux, []task, error) {
 	mux, tasks := http.NewServeMux(), []task{m.Run}
 	m.Mount(mux)
-	door, err := receiver.New(receiver.Options{Store: m.Traces, Log: log})
-	if err != nil {
-		return nil, nil, err
-	}
-	m.Receive(mux, door)
-	m.ReceiveZipkin(mux, receiver.NewZipkin(m.Traces.AddOTLP, log))
 	if o.JaegerAPI {
 		m.ServeJaeger(mux, jaegerapi.Patterns, jaegerapi.New(m.Traces))
 	}
@@ -241,26 +256,50 @@ func (o *serveOptions) assemble(m *monitoring.Monitor, log *slog.Logger, base st
 }
 
 // serveOn serves until ctx is done or something fails, then lets the requests
-// in flight end.
-func (a *app) serveOn(ctx context.Context, l net.Listener, m *monitoring.Monitor, log *slog.Logger, o *serveOptions) error {
-	base := o.scheme() + l.Addr().String()
+// in flight end, and then what is to be forwarded go.
+func (a *app) serveOn(ctx context.Context, d *doors, m *monitoring.Monitor, log *slog.Logger, o *serveOptions) error {
+	base := o.scheme() + d.api.Addr().String()
 	mux, tasks, err := o.assemble(m, log, base)
 	if err != nil {
-		return errors.Join(err, l.Close())
+		return errors.Join(err, d.close())
 	}
-	srv := &http.Server{
-		Handler: m.Middleware(mux), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	otlp, err := d.receive(m, mux, log)
+	if err != nil {
+		return errors.Join(err, d.close())
 	}
-	srv.RegisterOnShutdown(m.EndStreams)
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	tasks = append(tasks, func(context.Context) error {
+	if d.forward != nil {
+		tasks = append(tasks, d.forward.Run)
+	}
+	main, beside := newServer(m.Middleware(mux), log), newServer(otlp, log)
+	main.RegisterOnShutdown(m.EndStreams)
+	for l, srv := range map[net.Listener]*http.Server{d.api: main, d.otlpHTTP: beside, d.otlpGRPC: beside} {
+		if l != nil {
+			tasks = append(tasks, serveTask(srv, l))
+		}
+	}
+	log.LogAttrs(ctx, slog.LevelInfo, "serving", append([]slog.Attr{slog.String("address", base), slog.String("version", version())}, d.attrs()...)...)
+	err = runAll(ctx, tasks, func() { shutdown(ctx, main, beside) })
+	log.LogAttrs(ctx, slog.LevelInfo, "stopped")
+	if err != nil {
+		return &serverError{err}
+	}
+	return nil
+}
+
+func serveTask(srv *http.Server, l net.Listener) task {
+	return func(context.Context) error {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
-	})
+	}
+}
+
+// runAll runs the tasks until ctx is done or one of them fails; then it calls
+// stop, and then ends their context. It returns when all have ended.
+func runAll(ctx context.Context, tasks []task, stop func()) (err error) {
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
 	failed := make(chan error, len(tasks))
 	var wg sync.WaitGroup
 	for _, t := range tasks {
@@ -270,29 +309,30 @@ func (a *app) serveOn(ctx context.Context, l net.Listener, m *monitoring.Monitor
 			}
 		})
 	}
-	log.LogAttrs(ctx, slog.LevelInfo, "serving", slog.String("address", base), slog.String("version", version()))
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	shutdown(ctx, srv)
 	stop()
+	cancel()
 	wg.Wait()
-	log.LogAttrs(ctx, slog.LevelInfo, "stopped")
-	if err != nil {
-		return &serverError{err}
-	}
-	return nil
+	return err
 }
 
 // shutdown lets the requests in flight end for ten seconds, and cuts off those
 // that have not by then.
-func shutdown(ctx context.Context, srv *http.Server) {
+func shutdown(ctx context.Context, servers ...*http.Server) {
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	if err := srv.Shutdown(grace); err != nil {
-		srv.Close() // nothing is left to lose
+	var wg sync.WaitGroup
+	for _, srv := range servers {
+		wg.Go(func() {
+			if err := srv.Shutdown(grace); err != nil {
+				srv.Close() // nothing is left to lose
+			}
+		})
 	}
+	wg.Wait()
 }
 
 // redisLog keeps the Redis client's own lines, which are no JSON, off standard

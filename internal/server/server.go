@@ -51,6 +51,9 @@ type Options struct {
 	Config   func() api.Config         // the effective configuration without secrets; nil means none
 	Audit    AuditKeeper               // of audit records beyond the process; nil means none
 
+	Capabilities []string          // beside the API's own
+	Listeners    map[string]string // addresses by what they are for; nil means not told
+
 	Access Access                            // who may ask; the zero value: whoever comes over loopback
 	Panic  func(r *http.Request, reason any) // told of each recovered panic; nil means no one
 	Log    *slog.Logger                      // nil discards

@@ -54,13 +54,14 @@ type Config map[string]any
 
 // Index is the answer of GET /monitoring/.
 type Index struct {
-	Service      string     `json:"service"`
-	Version      string     `json:"version"`
-	Commit       string     `json:"commit"`
-	StartedAt    Time       `json:"started_at"`
-	Instance     string     `json:"instance"`
-	Capabilities []string   `json:"capabilities"`
-	Endpoints    []Endpoint `json:"endpoints"`
+	Service      string            `json:"service"`
+	Version      string            `json:"version"`
+	Commit       string            `json:"commit"`
+	StartedAt    Time              `json:"started_at"`
+	Instance     string            `json:"instance"`
+	Capabilities []string          `json:"capabilities"`
+	Listeners    map[string]string `json:"listeners,omitempty"` // addresses, by what they are for
+	Endpoints    []Endpoint        `json:"endpoints"`
 }
 
 // Endpoint is one route of a server.

@@ -27,15 +27,26 @@ import (
 // request than it is given, as with WithContext, they are asked of the mux that
 // [Monitor.Mount] got; a request without either counts as unmatched.
 func (m *Monitor) Middleware(next http.Handler) http.Handler {
+	return m.record(next, func(path string) bool { return !m.server.Has(path) && !m.besides(path) })
+}
+
+// Quiet is Middleware without traces and profiles, for a listener at which
+// nothing but data comes in: a stray request there is worth no trace.
+func (m *Monitor) Quiet(next http.Handler) http.Handler {
+	return m.record(next, func(string) bool { return false })
+}
+
+// record is the middleware; traced tells which paths leave a trace.
+func (m *Monitor) record(next http.Handler, traced func(path string) bool) http.Handler {
 	_, routes := next.(*http.ServeMux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rq := &request{m: m, start: time.Now(), routed: routes}
 		rq.rw.ResponseWriter = w
 		m.Metrics.Begin()
-		if m.server.Has(r.URL.Path) || m.besides(r.URL.Path) {
-			rq.r = rq.pass(r)
-		} else {
+		if traced(r.URL.Path) {
 			rq.r = rq.begin(r)
+		} else {
+			rq.r = rq.pass(r)
 		}
 		defer rq.end()
 		next.ServeHTTP(&rq.rw, rq.r)
@@ -206,8 +217,12 @@ func (rq *request) end() {
 	}
 	rq.m.Metrics.End()
 	rq.m.Metrics.Route(pattern).Observe(q)
-	if ctx := rq.r.Context(); rq.m.log.Enabled(ctx, slog.LevelInfo) {
-		rq.m.log.LogAttrs(ctx, slog.LevelInfo, "request completed",
+	level := slog.LevelInfo
+	if !rq.traced && status < 400 && rq.m.takesIn(rq.r.URL.Path) {
+		level = slog.LevelDebug // of batches there may be thousands a second
+	}
+	if ctx := rq.r.Context(); rq.m.log.Enabled(ctx, level) {
+		rq.m.log.LogAttrs(ctx, level, "request completed",
 			slog.String("method", method(rq.r)), slog.String("endpoint", endpoint(pattern)),
 			slog.Int("status_code", status), slog.Float64("duration_ms", float64(took.Microseconds())/1e3))
 	}

@@ -65,9 +65,16 @@ type Options struct {
 	Log    *slog.Logger  // request lines, audit records, failures; nil discards
 
 	// Config are settings of the service's own for /monitoring/debug/config, by
-	// group; they must hold no secrets. Sources say where settings came from.
+	// group; they must hold no secrets. A func() map[string]any is asked each
+	// time. Sources say where settings came from.
 	Config  map[string]any
 	Sources map[string]string
+
+	// Capabilities are told by GET /monitoring/ beside the API's own: what the
+	// service mounts that clients of the API may use. Listeners are the addresses
+	// it serves on, by what they are for.
+	Capabilities []string
+	Listeners    map[string]string
 }
 
 // Access says who may use the API; see [LoadTokens] for its tokens.
@@ -94,6 +101,7 @@ type Monitor struct {
 	tracer  trace.TracerProvider
 	started time.Time
 	mux     atomic.Pointer[http.ServeMux] // that Mount got last
+	intakes atomic.Pointer[[]string]      // the paths that Receive got
 	jaeger  atomic.Bool                   // whether ServeJaeger has been called
 	ran     atomic.Bool
 	dbs     pools
@@ -188,6 +196,7 @@ func (m *Monitor) buildServer() (err error) {
 		Features: func() api.HealthFeatures {
 			return api.HealthFeatures{TracingEnabled: true, MetricsEnabled: true, ProfilingEnabled: m.Profiles.Mode() == profiling.ModeOn}
 		},
+		Capabilities: m.opts.Capabilities, Listeners: m.opts.Listeners,
 		Access: m.opts.Access, Log: m.log,
 		Panic: func(r *http.Request, reason any) { m.countPanic(r, reason) },
 	})

@@ -2,6 +2,7 @@ package monitoring
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/pulsectl/pulsectl/internal/server"
@@ -35,18 +36,28 @@ func (m *Monitor) Handler() http.Handler { return m.server }
 //	srv.RegisterOnShutdown(m.EndStreams)
 func (m *Monitor) EndStreams() { m.server.EndStreams() }
 
-// Receive mounts a receiver of traces at /v1/traces, for callers that may bring
-// data: with a token of the role writer or operator, or over loopback where
-// there are no tokens. Its requests are counted like the API's own, and not
-// traced: each batch would leave a trace of itself.
-func (m *Monitor) Receive(mux *http.ServeMux, h http.Handler) {
-	mux.Handle("POST "+receiverPath, m.server.Protect(server.Writer, false, h))
+// Receive mounts a handler that takes in spans, for callers that may bring data:
+// with a token of the role writer or operator, or over loopback where there are
+// no tokens. Its pattern names a method and a path, like "POST /v1/traces". Its
+// requests are counted like the API's own, and not traced: each batch would
+// leave a trace of itself. A handler with a method Refuse(http.ResponseWriter,
+// *http.Request, *api.Error) tells a caller that may not in its own form.
+func (m *Monitor) Receive(mux *http.ServeMux, pattern string, h http.Handler) {
+	mux.Handle(pattern, m.server.Protect(server.Writer, false, h))
+	path := pattern[strings.Index(pattern, " ")+1:]
+	for old := m.intakes.Load(); !m.takesIn(path); old = m.intakes.Load() {
+		all := []string{path}
+		if old != nil {
+			all = append(all, *old...)
+		}
+		m.intakes.CompareAndSwap(old, &all)
+	}
 }
 
-// ReceiveZipkin mounts a receiver of Zipkin's spans at /api/v2/spans, as Receive
-// does for OTLP.
-func (m *Monitor) ReceiveZipkin(mux *http.ServeMux, h http.Handler) {
-	mux.Handle("POST "+zipkinPath, m.server.Protect(server.Writer, false, h))
+// takesIn tells whether spans come in at a path.
+func (m *Monitor) takesIn(path string) bool {
+	all := m.intakes.Load()
+	return all != nil && slices.Contains(*all, path)
 }
 
 // ServeJaeger mounts at its patterns, all of them below /api/, a handler that
@@ -61,10 +72,5 @@ func (m *Monitor) ServeJaeger(mux *http.ServeMux, patterns []string, h http.Hand
 
 // besides tells whether a path is one of those beside the API.
 func (m *Monitor) besides(path string) bool {
-	return path == receiverPath || path == zipkinPath || m.jaeger.Load() && strings.HasPrefix(path, "/api/")
+	return m.takesIn(path) || m.jaeger.Load() && strings.HasPrefix(path, "/api/")
 }
-
-const (
-	receiverPath = "/v1/traces"
-	zipkinPath   = "/api/v2/spans"
-)
