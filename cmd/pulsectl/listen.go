@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"strconv"
+
+	"github.com/pulsectl/pulsectl/internal/datadir"
 )
 
 // tls returns the server's TLS settings, nil without a certificate.
@@ -38,13 +40,14 @@ func (o *serveOptions) tls() (*tls.Config, error) {
 
 // config are the settings of serve that the stack does not know itself, by
 // their groups in /monitoring/debug/config.
-func (o *serveOptions) config(d *doors) map[string]any {
+func (o *serveOptions) config(d *doors, dir *datadir.Dir) map[string]any {
 	host, port, _ := net.SplitHostPort(o.Listen) // checked by checkPorts
 	number, _ := strconv.Atoi(port)
 	return map[string]any{
 		"app":      map[string]any{"host": host, "port": number, "log_level": o.level.String(), "demo": o.Demo, "jaeger_api": o.JaegerAPI},
 		"security": map[string]any{"auth_token_file": o.AuthTokenFile, "tls": o.TLSCert != "", "client_certificates": o.TLSClientCA != ""},
 		"otlp":     d.otlpConfig, // asked each time: it counts what is forwarded
+		"storage":  o.storageConfig(dir),
 	}
 }
 
@@ -52,6 +55,7 @@ func (o *serveOptions) config(d *doors) map[string]any {
 var configKeys = map[string][]string{
 	"listen": {"app.host", "app.port"}, "otlp-http": {"otlp.http"}, "otlp-grpc": {"otlp.grpc"}, "otlp-forward": {"otlp.forward"},
 	"otlp-forward-max-bytes": {"otlp.forward_queue_max_bytes"}, "demo": {"app.demo"}, "jaeger-api": {"app.jaeger_api"},
+	"data-dir": {"storage.data_dir"}, "sync": {"storage.sync"},
 	"environment": {"app.environment"}, "log-level": {"app.log_level"},
 	"debug": {"app.debug"}, "trace-max-bytes": {"tracing.max_bytes"}, "trace-max-age": {"tracing.max_age"},
 	"cache-max-bytes": {"cache.memory_max_bytes"}, "slow-threshold": {"profiling.slow_threshold"},

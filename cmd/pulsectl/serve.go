@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/pulsectl/pulsectl/internal/datadir"
 	"github.com/pulsectl/pulsectl/internal/demo"
 	"github.com/pulsectl/pulsectl/internal/jaegerapi"
 	"github.com/pulsectl/pulsectl/internal/server"
@@ -50,6 +51,8 @@ type serveOptions struct {
 	TLSKey        string
 	TLSClientCA   string
 	JaegerAPI     bool
+	DataDir       string
+	Sync          time.Duration
 
 	OTLPForward         string
 	OTLPForwardHeaders  string
@@ -112,6 +115,9 @@ func (o *serveOptions) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.Debug, "debug", false, "start with profiling enabled")
 	fs.Var(sizeValue{&o.TraceMaxBytes}, "trace-max-bytes", "memory for traces")
 	fs.Var(durationValue{&o.TraceMaxAge}, "trace-max-age", "how long traces are kept")
+	o.Sync = time.Second
+	fs.StringVar(&o.DataDir, "data-dir", "", "`DIR` that keeps traces, profiles and the audit log across restarts; none without")
+	fs.Var(syncValue{&o.Sync}, "sync", "how much the death of the machine may cost: always nothing, or what came in that time")
 	fs.Var(sizeValue{&o.CacheMaxBytes}, "cache-max-bytes", "memory for the memory cache")
 	fs.Var(durationValue{&o.SlowThreshold}, "slow-threshold", "from when on a request is slow")
 	fs.StringVar(&o.RedisURL, "redis-url", "", "`URL` of the Redis cache; none without")
@@ -157,13 +163,17 @@ func (a *app) serve(ctx context.Context, fs *pflag.FlagSet, o *serveOptions) err
 		return err
 	}
 	d.forward = forward
-	mo.Config, mo.Sources = o.config(d), o.configSources()
+	dir, err := o.keep(&mo)
+	if err != nil {
+		return errors.Join(err, d.close())
+	}
+	mo.Config, mo.Sources = o.config(d, dir), o.configSources()
 	mo.Capabilities, mo.Listeners = []string{"otlp_http", "otlp_grpc"}, d.addresses()
 	m, err := monitoring.New(mo)
 	if err != nil {
-		return errors.Join(&usageError{err, "pulsectl serve"}, d.close())
+		return errors.Join(&usageError{err, "pulsectl serve"}, d.close(), closeDir(dir))
 	}
-	return a.serveOn(ctx, d, m, mo.Log, o)
+	return errors.Join(a.serveOn(ctx, d, dir, m, mo.Log, o), closeDir(dir))
 }
 
 // newToken prints the secret to standard error, so that a redirection keeps
@@ -257,7 +267,7 @@ func (o *serveOptions) assemble(m *monitoring.Monitor, log *slog.Logger, base st
 
 // serveOn serves until ctx is done or something fails, then lets the requests
 // in flight end, and then what is to be forwarded go.
-func (a *app) serveOn(ctx context.Context, d *doors, m *monitoring.Monitor, log *slog.Logger, o *serveOptions) error {
+func (a *app) serveOn(ctx context.Context, d *doors, dir *datadir.Dir, m *monitoring.Monitor, log *slog.Logger, o *serveOptions) error {
 	base := o.scheme() + d.api.Addr().String()
 	mux, tasks, err := o.assemble(m, log, base)
 	if err != nil {
@@ -269,6 +279,13 @@ func (a *app) serveOn(ctx context.Context, d *doors, m *monitoring.Monitor, log 
 	}
 	if d.forward != nil {
 		tasks = append(tasks, d.forward.Run)
+	}
+	if dir != nil {
+		watch, err := watchDisk(m, dir)
+		if err != nil {
+			return errors.Join(err, d.close())
+		}
+		tasks = append(tasks, watch)
 	}
 	main, beside := newServer(m.Middleware(mux), log), newServer(otlp, log)
 	main.RegisterOnShutdown(m.EndStreams)

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"strings"
@@ -60,6 +61,10 @@ type Options struct {
 	// BreakerTimeouts are call timeouts by breaker name, for breakers that are
 	// made without one.
 	BreakerTimeouts map[string]time.Duration
+
+	TraceLog   tracing.Log        // keeps traces across restarts; nil means they are gone with the process
+	ProfileLog profiling.Log      // the same for profiles
+	AuditLog   server.AuditKeeper // the same for audit records
 
 	Access server.Access // who may use the API; the zero value: callers over loopback
 	Log    *slog.Logger  // request lines, audit records, failures; nil discards
@@ -129,7 +134,18 @@ func New(o Options) (*Monitor, error) {
 			return nil, fmt.Errorf("monitoring: %w", err)
 		}
 	}
+	m.linkProfiles()
 	return m, nil
+}
+
+// linkProfiles tells the traces that a log brought back of the profiles that it
+// brought back.
+func (m *Monitor) linkProfiles() {
+	for _, p := range m.Profiles.List(profiling.Query{Limit: math.MaxInt}) {
+		if id, err := tracing.ParseTraceID(p.TraceID); err == nil {
+			m.Traces.Link(id, p.ProfileID)
+		}
+	}
 }
 
 func programName() string {
@@ -140,7 +156,7 @@ func programName() string {
 func (m *Monitor) buildStores() (err error) {
 	o := m.opts
 	m.Traces, err = tracing.New(tracing.Options{
-		Service: o.Service, MaxBytes: o.TraceMaxBytes, MaxAge: o.TraceMaxAge, Slow: o.SlowThreshold, Mask: secretNames(o.SecretNames),
+		Service: o.Service, MaxBytes: o.TraceMaxBytes, MaxAge: o.TraceMaxAge, Slow: o.SlowThreshold, Mask: secretNames(o.SecretNames), Log: o.TraceLog,
 	})
 	if err != nil {
 		return err
@@ -150,7 +166,7 @@ func (m *Monitor) buildStores() (err error) {
 	if o.Debug {
 		mode = profiling.ModeOn
 	}
-	m.Profiles, err = profiling.New(profiling.Options{Service: o.Service, Mode: mode, SlowThreshold: o.SlowThreshold, Log: o.Log})
+	m.Profiles, err = profiling.New(profiling.Options{Service: o.Service, Mode: mode, SlowThreshold: o.SlowThreshold, Log: o.Log, Store: profiling.StoreOptions{Log: o.ProfileLog}})
 	if err != nil {
 		return err
 	}
@@ -196,7 +212,7 @@ func (m *Monitor) buildServer() (err error) {
 		Features: func() api.HealthFeatures {
 			return api.HealthFeatures{TracingEnabled: true, MetricsEnabled: true, ProfilingEnabled: m.Profiles.Mode() == profiling.ModeOn}
 		},
-		Capabilities: m.opts.Capabilities, Listeners: m.opts.Listeners,
+		Audit: m.opts.AuditLog, Capabilities: m.opts.Capabilities, Listeners: m.opts.Listeners,
 		Access: m.opts.Access, Log: m.log,
 		Panic: func(r *http.Request, reason any) { m.countPanic(r, reason) },
 	})

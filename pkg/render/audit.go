@@ -20,12 +20,12 @@ func Audit(w io.Writer, rs []api.Result[api.Audit], o Options) error {
 		dropped += int64(r.Value.Dropped)
 	}
 	if !o.NoHeaders {
-		s.heading("Audit", s.muted.Render(count(total)+" changes"))
+		s.heading("Audit", s.muted.Render(plural(int(total), "change")))
 		s.line()
 	}
 	cols := []column{
-		{name: "AGE", right: true}, {name: "ACTOR", drop: 2}, {name: "ACTION"}, {name: "TARGET", flex: true}, {name: "CHANGE", flex: true, drop: 3},
-		{name: "REASON", flex: true}, {name: "STATUS", right: true}, {name: "REQUEST", drop: 4},
+		{name: "AGE", right: true}, {name: "ACTOR", drop: 3}, {name: "ACTION"}, {name: "TARGET", flex: true}, {name: "CHANGE", flex: true, drop: 4},
+		{name: "REASON", flex: true, drop: 2}, {name: "STATUS", right: true}, {name: "REQUEST", drop: 5},
 	}
 	err := fleetTable(s, rs, cols, func(a api.Audit) [][]string {
 		var rows [][]string
@@ -81,6 +81,10 @@ func auditState(v any) string {
 		return "–"
 	case string:
 		return clean(v)
+	case map[string]any:
+		if v["omitted"] == true {
+			return "…"
+		}
 	}
 	b, err := json.Marshal(v)
 	if err != nil || len(b) > 40 {
