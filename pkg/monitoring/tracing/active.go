@@ -33,8 +33,8 @@ type active struct {
 	grown   bool      // charged has, since mu was taken
 	shared  bool      // a reader aliases buf and spans: they are not used again
 	slots   []*slot   // in use or on the free list
-	free    *slot
-	handles []span // for the next spans
+	free    int32     // the first free slot, from 1; 0 for none
+	handles []span    // for the next spans
 
 	// Guarded by its shard.
 	chain      *active
@@ -292,13 +292,13 @@ func (a *active) unlock() {
 
 // take returns a free slot. The caller holds mu.
 func (a *active) take() *slot {
-	sl := a.free
-	if sl == nil {
-		sl = &slot{a: a}
+	if a.free == 0 {
+		sl := &slot{a: a, at: int32(len(a.slots) + 1)}
 		a.slots = append(a.slots, sl)
 		return sl
 	}
-	a.free, sl.next = sl.next, nil
+	sl := a.slots[a.free-1]
+	a.free, sl.next = sl.next, 0
 	return sl
 }
 
@@ -358,7 +358,7 @@ func (a *active) reset() {
 		l.buf = nil
 	}
 	if len(a.slots) > 32 || len(l.metadata) > 64 || len(l.scopes) > 64 {
-		a.slots, a.free, l.metadata, l.scopes = nil, nil, nil, nil
+		a.slots, a.free, l.metadata, l.scopes = nil, 0, nil, nil
 	}
 	a.clock, a.base, a.landed, a.used, a.charged, a.handles = time.Time{}, 0, 0, 0, 0, nil
 }
