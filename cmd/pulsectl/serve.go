@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -133,6 +134,12 @@ func (o *serveOptions) register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.TLSClientCA, "tls-client-ca", "", "PEM `FILE` of the authorities whose client certificates are required")
 }
 
+// gcPercent is how much garbage there may be beside what is kept, in percent of
+// it. Most of that is spans, in which the collector has no pointer to follow, so
+// it may come often: 1,000,000 spans took 278 MB of resident memory and 0.88 s of
+// processor time at the usual 100, and take 192 MB and 0.95 s.
+const gcPercent = 25
+
 func (a *app) serve(ctx context.Context, fs *pflag.FlagSet, o *serveOptions) error {
 	if fs.Changed("new-token") {
 		return a.newToken(o.NewToken)
@@ -156,6 +163,9 @@ func (a *app) serve(ctx context.Context, fs *pflag.FlagSet, o *serveOptions) err
 	}
 	if _, err := memlimit.Set(memlimit.WithLogger(slog.New(slog.DiscardHandler))); err != nil {
 		mo.Log.LogAttrs(ctx, slog.LevelDebug, "no memory limit set", slog.Any("error", err))
+	}
+	if a.getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	redis.SetLogger(redisLog{mo.Log})
 	d, err := o.open(ctx, tlsConfig, mo.Log) // first: a port that is taken ends it

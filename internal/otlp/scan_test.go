@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
+	"go.opentelemetry.io/collector/pdata/ptrace"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/pulsectl/pulsectl/internal/otlp"
@@ -144,4 +146,27 @@ func BenchmarkScan(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(spans)), "ns/span")
+}
+
+// What the Collector's own decoder sees in such a request, ours sees too. It
+// refuses groups, and ids of a wrong length, for which we reject the span alone.
+func TestWireHabitsAsTheCollectorSeesThem(t *testing.T) {
+	for name, body := range wireHabits() {
+		if name == "short ids" || name == "groups" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			td, err := new(ptrace.ProtoUnmarshaler).UnmarshalTraces(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			err = new(otlp.Decoder).Decode(body, func(r *otlp.Resource, scope *otlp.Scope, s *otlp.Span) {
+				got = append(got, describe(r.Service, scope.Name, s))
+			})
+			if want := describeOracle(td); err != nil || !slices.Equal(got, want) {
+				t.Errorf("%v, decoded\n%q, the Collector\n%q", err, got, want)
+			}
+		})
+	}
 }

@@ -131,6 +131,11 @@ func Read(b []byte) (Data, Format, error) {
 		return nil, "", fmt.Errorf("%w: larger than %d MiB", ErrFormat, MaxBytes>>20)
 	}
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
+	if len(b) > 0 && b[0] == '\n' { // so begins protobuf; one of 91 or 123 bytes goes on like JSON
+		if d, err := readProtobuf(b); err == nil && d.Spans() > 0 {
+			return d, Protobuf, nil
+		}
+	}
 	switch first := bytes.TrimLeft(b, " \t\r\n"); {
 	case len(first) == 0:
 		return nil, "", fmt.Errorf("%w: it is empty", ErrFormat)

@@ -22,14 +22,9 @@ const (
 // CodeEnded is the code of a stream that the server ended.
 const CodeEnded = "ended"
 
-// follow reads server-sent events and calls f with the kind and the data of
-// each. opened is called when the stream is there.
-func (c *Client) follow(ctx context.Context, path string, q url.Values, opened func(), f func(kind string, data []byte) error) error {
-	return c.followFrom(ctx, path, q, "", opened, func(e event) error { return f(e.kind, e.data) })
-}
-
-// followFrom is follow for a stream whose events have ids: it goes on after the
-// event of the id last, if that is not empty.
+// followFrom reads server-sent events and calls f with each, those after the
+// event of the id last, if that is not empty. opened is called when the stream is
+// there.
 func (c *Client) followFrom(ctx context.Context, path string, q url.Values, last string, opened func(), f func(event) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -82,8 +82,8 @@ func (s *Store) hail(in *intake) {
 			ordinal, resource = g.Ordinal, s.trim(g.Resource)
 		}
 		from := sender{resource: resource, service: clip(g.Service, maxName), name: clip(g.Name, maxName), keys: &g.Keys}
-		if len(g.Scope) <= maxScope {
-			from.scope = g.Scope
+		if from.scope = g.Scope; len(g.Scope) > maxScope {
+			from.scope = otlp.AppendScope(nil, &otlp.Scope{Name: from.name})
 		}
 		if from.service == "" {
 			from.service = unknownService

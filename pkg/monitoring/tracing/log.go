@@ -29,7 +29,8 @@ type Log interface {
 	// Replay calls chunk for each chunk in the order of their numbers, then
 	// record for each record in the order of their sequences, shelf by shelf. An
 	// error that they return is about damaged data, which is to be reported and
-	// stepped over.
+	// stepped over. The store calls no other method until Replay has returned. It
+	// takes what it can hold: of a log with more, the oldest chunks are dropped.
 	Replay(chunk func(data []byte) error, record func(Record) error) error
 }
 
@@ -107,6 +108,10 @@ func (s *Store) publish(c *chunk) {
 	if s.opts.Log == nil {
 		return
 	}
+	if s.replaying { // the log is being read
+		s.unpublished = append(s.unpublished, c)
+		return
+	}
 	s.mu.RLock()
 	f := s.form(c)
 	through := c.through
@@ -175,7 +180,7 @@ type owed struct {
 
 // settleLog tells the log what it is owed. The caller holds no lock.
 func (s *Store) settleLog() {
-	if s.opts.Log == nil {
+	if s.opts.Log == nil || s.replaying {
 		return
 	}
 	s.mu.Lock()
@@ -206,9 +211,16 @@ func (s *Store) replay() error {
 		return nil
 	}
 	s.replaying = true
-	defer func() { s.replaying = false }()
-	if err := s.opts.Log.Replay(s.adopt, s.again); err != nil {
+	err := s.opts.Log.Replay(s.adopt, s.again)
+	s.replaying = false
+	if err != nil {
 		return fmt.Errorf("replay the log of traces: %w", err)
 	}
+	s.packFull(0)
+	for _, c := range s.unpublished {
+		s.publish(c)
+	}
+	s.unpublished = nil
+	s.settleLog()
 	return nil
 }

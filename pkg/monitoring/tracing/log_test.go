@@ -305,3 +305,19 @@ func resum(data []byte) []byte {
 	}
 	return out
 }
+
+// A store that can hold less than its log has takes the newest, and drops the rest.
+func TestLogWithMoreThanMemory(t *testing.T) {
+	log := newNotebook()
+	s := newStore(t, tracing.Options{MaxBytes: 4 << 20, Log: log})
+	fill(t, s, 0, 3000)
+	chunks := len(log.chunks)
+	small := newStore(t, tracing.Options{MaxBytes: 512 << 10, Log: log})
+	if st := small.Stats(); st.Bytes > 512<<10 || st.Traces == 0 || len(log.chunks) >= chunks || log.damaged > 0 {
+		t.Errorf("stats %+v, %d of %d chunks left, %d damaged", st, len(log.chunks), chunks, log.damaged)
+	}
+	fill(t, small, 3000, 3010)
+	if n := small.Stats().Traces; n < 20 {
+		t.Errorf("%d traces", n)
+	}
+}

@@ -45,6 +45,7 @@ func (s *Store) adopt(data []byte) error {
 	if err != nil {
 		return err
 	}
+	defer s.shrink()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f.number == 0 || f.number > math.MaxInt64 {

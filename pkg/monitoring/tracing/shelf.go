@@ -90,7 +90,7 @@ func (sh *shelf) drop(s *Store, c *chunk) {
 		sh.chunks = slices.Delete(sh.chunks, i, i+1)
 	}
 	c.gone = true
-	if s.opts.Log != nil && !s.replaying {
+	if s.opts.Log != nil {
 		s.owed.dropped = append(s.owed.dropped, c.number)
 	}
 	sh.bytes -= c.charged

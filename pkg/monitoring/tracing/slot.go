@@ -21,7 +21,8 @@ type slot struct {
 
 	// Guarded by a.mu.
 	gen  uint64 // counts starts and ends, so it is odd while a span runs
-	next *slot  // free
+	at   int32  // in the trace's slots, from 1
+	next int32  // the free slot behind this free one; 0 for none
 	buf  []byte // attributes, events and links, encoded
 	progress
 }
@@ -62,7 +63,7 @@ func (sl *slot) finish() {
 	}
 	sl.gen++
 	sl.progress, sl.next = progress{}, a.free
-	a.free = sl
+	a.free = sl.at
 	a.open--
 }
 
@@ -191,8 +192,10 @@ func (sl *slot) put(longer []byte) bool {
 	}
 	if n := cap(longer) - cap(sl.buf); n > 0 {
 		sl.a.use(int64(n))
+		sl.buf = longer
+		return true
 	}
-	sl.buf = longer
+	sl.buf = sl.buf[:len(longer)] // the same memory: without a pointer written the collector need not hear of it
 	return true
 }
 
@@ -206,8 +209,12 @@ func (sl *slot) keep(end int64) {
 	}
 	off := len(a.buf)
 	buf, name := otlp.AppendHead(a.buf, h)
-	a.buf = append(buf, sl.buf...)
-	size := len(a.buf) - off
+	if buf = append(buf, sl.buf...); cap(buf) == cap(a.buf) {
+		a.buf = a.buf[:len(buf)] // as in put
+	} else {
+		a.buf = buf
+	}
+	size := len(buf) - off
 	a.spans = append(a.spans, localSpan{})
 	e := &a.spans[len(a.spans)-1] // field by field, which a copy of the whole would wait for
 	e.id, e.parent, e.start, e.end = h.SpanID, h.ParentID, int64(h.Start), int64(h.End)

@@ -42,16 +42,7 @@ func (s *Store) start(ctx context.Context, name string, o *StartOptions) *span {
 		kind = trace.SpanKindInternal
 	}
 	from := o.parentIn(ctx)
-	root, fresh := !from.id.IsValid() || !from.span.IsValid(), false
-	if root {
-		from.local, from.span = nil, SpanID{}
-	}
-	if !from.id.IsValid() {
-		from.id = o.TraceID
-		if fresh = !from.id.IsValid(); fresh {
-			from.id = NewTraceID()
-		}
-	}
+	root, fresh := from.complete(o)
 	if !s.sample(&from, root, name, kind) {
 		return s.silentSpan(ctx, &from)
 	}
@@ -91,6 +82,22 @@ func (s *Store) start(ctx context.Context, name string, o *StartOptions) *span {
 		s.limitActive()
 	}
 	return sp
+}
+
+// complete gives a span without a parent its trace. It says whether the span is
+// a root, and whether its trace's id is in no other's hands.
+func (from *origin) complete(o *StartOptions) (root, fresh bool) {
+	root = !from.id.IsValid() || !from.span.IsValid()
+	if root {
+		from.local, from.span = nil, SpanID{}
+	}
+	if !from.id.IsValid() {
+		from.id = o.TraceID
+		if fresh = !from.id.IsValid(); fresh {
+			from.id = NewTraceID()
+		}
+	}
+	return root, fresh
 }
 
 // silentSpan returns a span that records nothing.

@@ -9,12 +9,17 @@
 //
 // A trace with a running span is active: it is in a table of its own, its spans
 // in slots that others use after their end. What ended lands in the store, at
-// the latest when nothing runs. There each span is one OTLP message in blocks of
-// bytes, with a short index entry beside it; api values are made when somebody
-// reads. A trace waits in one of two queues, the failed and slow ones apart,
-// until bytes or age push it out, oldest first.
-// Ordinary traces cannot push out failed or slow ones while those fill less
+// the latest when nothing runs.
+//
+// There each span is one OTLP message, kept as it was sent. Some thousand of
+// them lie in a chunk, one behind the other, with an index in columns; full
+// chunks are packed. A table of columns, an entry a trace, answers lists. The
+// oldest chunk makes room for the next; the spans of failed and slow traces move
+// on then, to a shelf that ordinary ones cannot push them from while it has less
 // than half of the store. Each span that is lost is counted with its reason.
+//
+// Readers get api values through one door, which masks secrets and applies the
+// limits. A [Log] may keep what the store has beyond the end of the process.
 package tracing
 
 import (
@@ -73,7 +78,7 @@ type Store struct {
 	resource resource // of local spans
 	provider *provider
 
-	bytes     atomic.Int64 // of all records, the active ones too
+	bytes     atomic.Int64 // of chunks, tables and active traces
 	received  atomic.Int64
 	truncated atomic.Int64
 	unlogged  atomic.Int64
@@ -87,20 +92,21 @@ type Store struct {
 	evicting   sync.Mutex // taken by who makes room, before mu
 	chunkBytes int        // of the messages of a full chunk
 
-	mu        sync.RWMutex // below the mu of an active trace
-	traces    index
-	shelves   [numShelves]shelf
-	families  map[uint32]*family // of traces with many spans, by their place
-	notes     map[uint32]string  // by the place of their trace
-	services  map[string]int     // numbers of their bits, at most maxServiceBits
-	locals    map[string]*sender // this process, by scope
-	unpacked  []*chunk           // full ones
-	chunks    uint64             // how many there were
-	owed      owed
-	sequences [numShelves]uint64 // of the last records
-	replaying bool
-	used      []byte // of a chunk that was packed, for the messages of another
-	scratch   []byte
+	mu          sync.RWMutex // below the mu of an active trace
+	traces      index
+	shelves     [numShelves]shelf
+	families    map[uint32]*family // of traces with many spans, by their place
+	notes       map[uint32]string  // by the place of their trace
+	services    map[string]int     // numbers of their bits, at most maxServiceBits
+	locals      map[string]*sender // this process, by scope
+	unpacked    []*chunk           // full ones
+	chunks      uint64             // how many there were
+	owed        owed
+	sequences   [numShelves]uint64 // of the last records
+	replaying   bool               // only while New runs, as is the next
+	unpublished []*chunk           // full ones that the log has not got
+	used        []byte             // of a chunk that was packed, for the messages of another
+	scratch     []byte
 }
 
 // New returns an empty Store. Options out of bounds are an error.
