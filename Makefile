@@ -2,6 +2,7 @@
 # make test    every test, set-up included
 # make check   format, vet, staticcheck, go.mod, fuzz targets
 # make bench   our figures beside the peers', into bench/
+# make bench-ingest   what it costs to take spans in, over each protocol
 # make build   bin/pulsectl
 
 SHELL := bash
@@ -15,8 +16,10 @@ FUZZSECONDS ?= 3
 BENCHCOUNT ?= 6
 BENCHFLAGS ?=
 BENCHFILE  ?= results/$(shell date -u +%F).txt
+INGESTFILE ?= results/$(shell date -u +%F)-ingest.txt
+INGESTFLAGS ?=
 
-.PHONY: build demo test check fuzz bench clean
+.PHONY: build demo test check fuzz bench bench-ingest clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pulsectl ./cmd/pulsectl
@@ -35,6 +38,7 @@ check:
 	go tool -modfile=tools/go.mod staticcheck ./...
 	go mod tidy -diff
 	cd bench && go vet ./... && go test ./cmd/...
+	cd bench/otlpload && go vet ./... && go test ./...
 	@scripts/fuzz $(FUZZSECONDS)
 
 fuzz:
@@ -45,6 +49,10 @@ bench:
 	@cd bench && { echo "commit: $(VERSION)"; ../bin/bench.test -test.run '^$$' -test.bench . -test.benchtime 100ms \
 		-test.count $(BENCHCOUNT) -test.timeout 30m $(BENCHFLAGS); } | tee $(BENCHFILE)
 	@cd bench && go run ./cmd/ratios -readme README.md $(BENCHFILE) && go run ./cmd/ratios $(BENCHFILE)
+
+bench-ingest: build
+	@cd bench/otlpload && go build -o ../../bin/otlpload . && go build -o ../../bin/ingest ./ingest
+	@cd bench && mkdir -p results && ../bin/ingest -pulsectl ../bin/pulsectl -otlpload ../bin/otlpload -commit $(VERSION) $(INGESTFLAGS) | tee $(INGESTFILE)
 
 clean:
 	rm -rf bin

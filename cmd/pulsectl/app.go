@@ -64,6 +64,9 @@ func (a *app) rootCmd() *cobra.Command {
 			if err := a.flags.check(); err != nil {
 				return err
 			}
+			if err := a.checkTraceForm(cmd.CommandPath()); err != nil {
+				return err
+			}
 			a.started = true
 			return nil
 		},
@@ -71,7 +74,7 @@ func (a *app) rootCmd() *cobra.Command {
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return a.bare(cmd) }
 	a.flags.register(root, a.getenv)
 	root.AddCommand(
-		newServeCmd(a), newStatusCmd(a), newHealthCmd(a), newSystemCmd(a), newBreakersCmd(a), newTracesCmd(a), newProfilesCmd(a),
+		newServeCmd(a), newStatusCmd(a), newHealthCmd(a), newSystemCmd(a), newAuditCmd(a), newBreakersCmd(a), newTracesCmd(a), newProfilesCmd(a),
 		newCacheCmd(a), newMetricsCmd(a), newAPICmd(a), newVersionCmd(a),
 	)
 	return root
@@ -124,18 +127,24 @@ func (a *app) token() (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	info, err := os.Stat(file)
+	b, err := readSecret(file)
 	if err != nil {
 		return "", fmt.Errorf("PULSECTL_TOKEN_FILE: %w", err)
+	}
+	return strings.TrimSpace(b), nil
+}
+
+// readSecret reads a file that only its owner may.
+func readSecret(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("PULSECTL_TOKEN_FILE: others can read %s: make it mode 0600", filepath.Base(file))
+		return "", fmt.Errorf("others can read %s: make it mode 0600", filepath.Base(path))
 	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return "", fmt.Errorf("PULSECTL_TOKEN_FILE: %w", err)
-	}
-	return strings.TrimSpace(string(b)), nil
+	b, err := os.ReadFile(path)
+	return string(b), err
 }
 
 // renderOptions is how results are drawn for this output.

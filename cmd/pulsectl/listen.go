@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -9,7 +8,7 @@ import (
 	"os"
 	"strconv"
 
-	"github.com/pulsectl/pulsectl/pkg/client"
+	"github.com/pulsectl/pulsectl/internal/datadir"
 )
 
 // tls returns the server's TLS settings, nil without a certificate.
@@ -39,42 +38,25 @@ func (o *serveOptions) tls() (*tls.Config, error) {
 	return c, nil
 }
 
-// checkListen tells what is wrong with the address before anything is started.
-func (o *serveOptions) checkListen() error {
-	_, port, err := net.SplitHostPort(o.Listen)
-	if err != nil || port == "" {
-		return fmt.Errorf("listen %q: want HOST:PORT, like 127.0.0.1:8000 or [::1]:8000", o.Listen)
-	}
-	return nil
-}
-
-// listen opens the port. That it cannot is the server's failure, not the
-// command line's.
-func (o *serveOptions) listen(ctx context.Context, c *tls.Config) (net.Listener, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Listen)
-	if err != nil {
-		return nil, &serverError{fmt.Errorf("listen on %s: %s", o.Listen, client.TransportError(err).Detail)}
-	}
-	if c != nil {
-		l = tls.NewListener(l, c)
-	}
-	return l, nil
-}
-
 // config are the settings of serve that the stack does not know itself, by
 // their groups in /monitoring/debug/config.
-func (o *serveOptions) config() map[string]any {
-	host, port, _ := net.SplitHostPort(o.Listen) // checked by listen
+func (o *serveOptions) config(d *doors, dir *datadir.Dir) map[string]any {
+	host, port, _ := net.SplitHostPort(o.Listen) // checked by checkPorts
 	number, _ := strconv.Atoi(port)
 	return map[string]any{
-		"app":      map[string]any{"host": host, "port": number, "log_level": o.level.String(), "demo": o.Demo},
+		"app":      map[string]any{"host": host, "port": number, "log_level": o.level.String(), "demo": o.Demo, "jaeger_api": o.JaegerAPI},
 		"security": map[string]any{"auth_token_file": o.AuthTokenFile, "tls": o.TLSCert != "", "client_certificates": o.TLSClientCA != ""},
+		"otlp":     d.otlpConfig, // asked each time: it counts what is forwarded
+		"storage":  o.storageConfig(dir),
 	}
 }
 
 // configKeys are the names that settings have in /monitoring/debug/config.
 var configKeys = map[string][]string{
-	"listen": {"app.host", "app.port"}, "demo": {"app.demo"}, "environment": {"app.environment"}, "log-level": {"app.log_level"},
+	"listen": {"app.host", "app.port"}, "otlp-http": {"otlp.http"}, "otlp-grpc": {"otlp.grpc"}, "otlp-forward": {"otlp.forward"},
+	"otlp-forward-max-bytes": {"otlp.forward_queue_max_bytes"}, "demo": {"app.demo"}, "jaeger-api": {"app.jaeger_api"},
+	"data-dir": {"storage.data_dir"}, "sync": {"storage.sync"},
+	"environment": {"app.environment"}, "log-level": {"app.log_level"},
 	"debug": {"app.debug"}, "trace-max-bytes": {"tracing.max_bytes"}, "trace-max-age": {"tracing.max_age"},
 	"cache-max-bytes": {"cache.memory_max_bytes"}, "slow-threshold": {"profiling.slow_threshold"},
 	"redis-url": {"cache.redis_enabled"}, "redis-timeout": {"cache.redis_timeout"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http/httptest"
 	"os"
 	"strings"
@@ -28,7 +29,8 @@ func TestMain(m *testing.M) {
 // TestScripts runs the scripts of testdata/script against two real servers:
 // $PULSECTL_SERVER, whose breaker openai_api is open, and $SECOND. Two more
 // answer as Python servers do: $PYTHON, and $UNREADABLE, whose profiles are 500
-// for ever. $SHOP holds traces to compare. The command actions prints what would have changed the former.
+// for ever. $SHOP holds traces to compare; $FREE is an address for a server of
+// the script's own. The command actions prints what would have changed the former.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "../../testdata/script",
@@ -38,6 +40,7 @@ func TestScripts(t *testing.T) {
 			first, second := startServer(ctx, t, true), startServer(ctx, t, false)
 			env.Setenv("PULSECTL_SERVER", first.URL)
 			env.Setenv("SECOND", second.URL)
+			env.Setenv("FREE", freeAddress(t))
 			env.Setenv("COLUMNS", "100")
 			env.Setenv("HOME", env.WorkDir)
 			env.Defer(func() { first.Close(); second.Close() })
@@ -53,6 +56,17 @@ func TestScripts(t *testing.T) {
 		},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})
+}
+
+// freeAddress is one that nobody listens on, for a script's own server.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 func startPythons(env *testscript.Env, t *testing.T) {

@@ -43,8 +43,14 @@ func (s *syncBuffer) String() string {
 }
 
 // serve starts the server as the command line would, on a free port, and stops
-// it at the test's end, when nothing of it may be left.
+// it at the test's end, when nothing of it may be left. It has no ports for OTLP
+// alone unless args name them.
 func serve(t *testing.T, env map[string]string, args ...string) *running {
+	t.Helper()
+	return start(t, env, append([]string{"--otlp-http", "off", "--otlp-grpc", "off"}, args...)...)
+}
+
+func start(t *testing.T, env map[string]string, args ...string) *running {
 	t.Helper()
 	leaks := goleak.IgnoreCurrent()
 	r := &running{log: new(syncBuffer)}

@@ -30,13 +30,14 @@ func newTracesCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "traces",
 		Aliases: []string{"trace"},
-		Short:   "Traces of requests and jobs: list, show, diff, cleanup",
+		Short:   "Traces of requests and jobs: list, show, diff, tail, stats, services, export, import, cleanup",
 		Args:    cobra.NoArgs,
 	}
 	list := newTracesListCmd(a)
 	cmd.RunE = list.RunE
 	cmd.Flags().AddFlagSet(list.Flags())
 	cmd.AddCommand(list, newTracesShowCmd(a), newTracesDiffCmd(a), newTracesCleanupCmd(a))
+	cmd.AddCommand(newTracesTailCmd(a), newTracesStatsCmd(a), newTracesServicesCmd(a), newTracesExportCmd(a), newTracesImportCmd(a))
 	return cmd
 }
 
@@ -84,6 +85,9 @@ func (a *app) traces(ctx context.Context, q client.TraceQuery) error {
 	if err != nil {
 		return err
 	}
+	if a.traceForm() != "" {
+		return a.exportListed(ctx, rs)
+	}
 	return show(a, rs, tracesView)
 }
 
@@ -111,7 +115,8 @@ func newTracesCleanupCmd(a *app) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.cleanupTraces(cmd.Context(), maxAge) },
 	}
-	cmd.Flags().Var(durationValue{&maxAge}, "max-age", "remove those that ended longer ago, 1m to 1h")
+	cmd.Flags().Var(durationValue{&maxAge}, "older-than", "remove those that ended longer ago, 1m to 1h")
+	cmd.Flags().Var(durationValue{&maxAge}, "max-age", "the same as --older-than")
 	return cmd
 }
 

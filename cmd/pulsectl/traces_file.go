@@ -5,29 +5,38 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 
+	"github.com/pulsectl/pulsectl/internal/traceformat"
 	"github.com/pulsectl/pulsectl/pkg/api"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/tracing"
 )
 
 // maxTraceFile bounds a file with a trace: 100,000 spans with attributes.
 const maxTraceFile = 512 << 20
 
+// isFile tells whether the name of a trace is a file's: ids have no such
+// characters.
+func isFile(name string) bool {
+	return strings.ContainsAny(name, "/.") && !strings.HasPrefix(name, "@")
+}
+
 // openTrace opens a trace that is not a server's: a file, or - for standard
 // input. It returns nil for an id.
 func (a *app) openTrace(name string) (io.ReadCloser, error) {
-	if name == "-" {
+	switch {
+	case name == "-":
 		return io.NopCloser(a.streams.in), nil
-	}
-	if !strings.ContainsAny(name, "/.") || strings.HasPrefix(name, "@") {
+	case !isFile(name):
 		return nil, nil
 	}
 	return os.Open(name)
 }
 
 // readTrace reads the one trace of a file: as -o json of traces show writes it,
-// as the API answers, or bare.
+// as the API answers, or bare; or in the form of another tool.
 func readTrace(r io.Reader) (api.Trace, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxTraceFile+1))
 	switch {
@@ -36,22 +45,9 @@ func readTrace(r io.Reader) (api.Trace, error) {
 	case len(b) > maxTraceFile:
 		return api.Trace{}, fmt.Errorf("it is larger than %d MiB", maxTraceFile>>20)
 	}
-	var file struct {
-		Items   []json.RawMessage `json:"items"`
-		Traces  []json.RawMessage `json:"traces"`
-		Trace   json.RawMessage   `json:"trace"`
-		TraceID string            `json:"trace_id"`
-	}
-	b = bytes.TrimPrefix(b, []byte("\uFEFF"))
-	if err := json.Unmarshal(b, &file); err != nil {
-		return api.Trace{}, fmt.Errorf("it is no JSON of a trace: %w", err)
-	}
-	found := append(file.Items, file.Traces...)
-	switch {
-	case file.Trace != nil:
-		found = append(found, file.Trace)
-	case file.TraceID != "":
-		found = append(found, b)
+	found := ownTraces(b)
+	if len(found) == 0 {
+		return foreignTrace(b)
 	}
 	if len(found) != 1 {
 		return api.Trace{}, fmt.Errorf("it holds %d traces: want one", len(found))
@@ -64,4 +60,52 @@ func readTrace(r io.Reader) (api.Trace, error) {
 		return api.Trace{}, fmt.Errorf("it holds no trace: trace_id is missing")
 	}
 	return t, nil
+}
+
+// ownTraces returns the traces of a file in this project's own forms, none if it
+// is in no such form.
+func ownTraces(b []byte) []json.RawMessage {
+	var file struct {
+		Items   []json.RawMessage `json:"items"`
+		Traces  []json.RawMessage `json:"traces"`
+		Trace   json.RawMessage   `json:"trace"`
+		TraceID string            `json:"trace_id"`
+	}
+	b = bytes.TrimPrefix(b, []byte("\uFEFF"))
+	if json.Unmarshal(b, &file) != nil {
+		return nil
+	}
+	found := append(file.Items, file.Traces...)
+	switch {
+	case file.Trace != nil:
+		found = append(found, file.Trace)
+	case file.TraceID != "":
+		found = append(found, b)
+	}
+	return found
+}
+
+// foreignTrace reads the one trace of a file in another tool's form, as a server
+// would that it was sent to.
+func foreignTrace(b []byte) (api.Trace, error) {
+	data, _, err := traceformat.Read(b)
+	if err != nil {
+		return api.Trace{}, err
+	}
+	ids := data.TraceIDs()
+	if len(ids) != 1 {
+		return api.Trace{}, fmt.Errorf("it holds %d traces: want one", len(ids))
+	}
+	request, err := traceformat.Write("otlp-protobuf", data)
+	if err != nil {
+		return api.Trace{}, err
+	}
+	store, err := tracing.New(tracing.Options{MaxBytes: math.MaxInt64, MaxAge: math.MaxInt64, MaxSpans: math.MaxInt32})
+	if err != nil {
+		return api.Trace{}, err
+	}
+	if _, _, err := store.AddOTLP(request); err != nil {
+		return api.Trace{}, err
+	}
+	return store.Get(fmt.Sprintf("%x", ids[0]))
 }

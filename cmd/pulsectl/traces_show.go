@@ -68,6 +68,9 @@ func (a *app) trace(ctx context.Context, id string, o tracesShowOptions) error {
 	if err := o.check(sel); err != nil {
 		return err
 	}
+	if form := a.traceForm(); form != "" {
+		return a.exportTraces(ctx, []string{id}, exportOptions{Format: form, Narrow: o.Narrow})
+	}
 	rs, err := a.findTrace(ctx, sel, o.Narrow)
 	if err != nil {
 		return err

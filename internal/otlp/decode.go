@@ -105,6 +105,13 @@ func DecodeResource(src []byte) (Resource, error) {
 	return r, err
 }
 
+// DecodeScope decodes an InstrumentationScope message, as [AppendScope] writes it.
+func DecodeScope(src []byte) (Scope, error) {
+	var s Scope
+	err := s.decode(src)
+	return s, err
+}
+
 func (r *Resource) decode(src []byte) error {
 	err := fields(src, "resource", func(fc *easyproto.FieldContext) (err error) {
 		switch fc.FieldNum {

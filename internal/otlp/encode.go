@@ -15,11 +15,12 @@ const (
 // AppendSpan appends a Span message. Repeated fields encoded earlier with
 // AppendAttr, AppendEvent and AppendLink may simply be appended to it.
 func AppendSpan(dst []byte, s *Span) []byte {
-	dst, _ = AppendSpanHead(dst, s)
+	head := s.head()
+	dst, _ = AppendHead(dst, &head)
 	return AppendSpanFields(dst, s)
 }
 
-// AppendSpanFields appends what AppendSpanHead leaves out of a Span message.
+// AppendSpanFields appends the repeated fields of a Span message.
 func AppendSpanFields(dst []byte, s *Span) []byte {
 	for _, a := range s.Attrs {
 		dst = AppendAttr(dst, FieldAttrs, a)
@@ -33,33 +34,12 @@ func AppendSpanFields(dst []byte, s *Span) []byte {
 	return dst
 }
 
-// AppendSpanHead appends a Span message without its repeated fields. The name
-// begins at out[name].
-func AppendSpanHead(dst []byte, s *Span) (out []byte, name int) {
-	dst = appendBytes(dst, 1, string(s.TraceID[:]))
-	dst = appendBytes(dst, 2, string(s.SpanID[:]))
-	dst = appendText(dst, 3, s.TraceState)
-	if s.ParentID != [8]byte{} {
-		dst = appendBytes(dst, 4, string(s.ParentID[:]))
+// head returns what AppendSpanFields leaves out.
+func (s *Span) head() Head {
+	return Head{
+		TraceID: s.TraceID, SpanID: s.SpanID, ParentID: s.ParentID, Start: s.Start, End: s.End, TraceState: s.TraceState, Name: s.Name,
+		Status: s.StatusMessage, Flags: s.Flags, Kind: s.Kind, Code: s.Status, Dropped: [3]uint32{s.DroppedAttrs, s.DroppedEvents, s.DroppedLinks},
 	}
-	dst = appendText(dst, 5, s.Name)
-	name = len(dst) - len(s.Name)
-	dst = appendVarint(dst, 6, uint64(s.Kind))
-	dst = appendFixed64(dst, 7, s.Start)
-	dst = appendFixed64(dst, 8, s.End)
-	dst = appendVarint(dst, 10, uint64(s.DroppedAttrs))
-	dst = appendVarint(dst, 12, uint64(s.DroppedEvents))
-	dst = appendVarint(dst, 14, uint64(s.DroppedLinks))
-	if s.Status != 0 || s.StatusMessage != "" {
-		n := textSize(s.StatusMessage)
-		if s.Status != 0 {
-			n += 1 + varintSize(uint64(s.Status))
-		}
-		dst = appendHead(dst, 15, n)
-		dst = appendText(dst, 2, s.StatusMessage)
-		dst = appendVarint(dst, 3, uint64(s.Status))
-	}
-	return appendFixed32(dst, 16, s.Flags), name
 }
 
 // AppendAttr appends a KeyValue as the given field.
@@ -158,6 +138,16 @@ func AppendResource(dst []byte, r *Resource) []byte {
 	return appendVarint(dst, 2, uint64(r.Dropped))
 }
 
+// AppendScope appends an InstrumentationScope message.
+func AppendScope(dst []byte, scope *Scope) []byte {
+	dst = appendText(dst, 1, scope.Name)
+	dst = appendText(dst, 2, scope.Version)
+	for _, a := range scope.Attrs {
+		dst = AppendAttr(dst, 3, a)
+	}
+	return appendVarint(dst, 4, uint64(scope.Dropped))
+}
+
 // AppendResourceSpans appends a ResourceSpans with one scope as a field of a
 // request: a Resource message, the scope and Span messages.
 func AppendResourceSpans(dst, resource []byte, scope *Scope, spans ...[]byte) []byte {
@@ -165,13 +155,7 @@ func AppendResourceSpans(dst, resource []byte, scope *Scope, spans ...[]byte) []
 	dst = appendBytes(dst, 1, string(resource))
 	inner := len(dst)
 	head := len(dst)
-	dst = appendText(dst, 1, scope.Name)
-	dst = appendText(dst, 2, scope.Version)
-	for _, a := range scope.Attrs {
-		dst = AppendAttr(dst, 3, a)
-	}
-	dst = appendVarint(dst, 4, uint64(scope.Dropped))
-	dst = wrap(dst, head, 1)
+	dst = wrap(AppendScope(dst, scope), head, 1)
 	for _, s := range spans {
 		dst = append(appendHead(dst, 2, len(s)), s...)
 	}

@@ -26,6 +26,11 @@ func fields(src []byte, what string, f func(*easyproto.FieldContext) error) erro
 // allocates nothing where fields allocates its context for f; so the messages
 // that each span has many of use it.
 func next(fc *easyproto.FieldContext, src []byte, what string) ([]byte, error) {
+	src, err := afterGroups(src, what)
+	if err != nil || len(src) == 0 {
+		fc.FieldNum = maxFieldNum // none that anybody reads
+		return src, err
+	}
 	rest, err := fc.NextField(src)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrMalformed, what, err)
@@ -34,6 +39,18 @@ func next(fc *easyproto.FieldContext, src []byte, what string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %s: field number %d", ErrMalformed, what, fc.FieldNum)
 	}
 	return rest, nil
+}
+
+// afterGroups steps over groups, which easyproto does not know.
+func afterGroups(src []byte, what string) ([]byte, error) {
+	for len(src) > 0 && src[0]&7 == wireGroup {
+		_, _, _, _, end := element(src, 0)
+		if end < 0 {
+			return nil, malformed(src, 0, what)
+		}
+		src = src[end:]
+	}
+	return src, nil
 }
 
 // maxFieldNum is the largest field number that protobuf has.
@@ -132,4 +149,20 @@ func decodeKeyValue(src []byte, depth int) (kv KeyValue, err error) {
 		}
 	}
 	return kv, err
+}
+
+// EachAttr calls f for each field of a message that has nothing but KeyValues,
+// as [AppendAttr] writes them, with the field's number.
+func EachAttr(src string, f func(field uint32, kv KeyValue)) error {
+	return fields(alias(src), "attributes", func(fc *easyproto.FieldContext) error {
+		data, err := message(fc, "attribute")
+		if err != nil {
+			return err
+		}
+		kv, err := decodeKeyValue(data, 0)
+		if err == nil {
+			f(fc.FieldNum, kv)
+		}
+		return err
+	})
 }

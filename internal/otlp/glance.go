@@ -1,6 +1,9 @@
 package otlp
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // Glance is what a store must know of a span that it keeps as it was sent.
 type Glance struct {
@@ -11,25 +14,29 @@ type Glance struct {
 	Kind         int32
 	Status       int32
 	Start, End   uint64 // Unix nanoseconds
-	Attrs        int
+	Own          bool   // it has an attribute whose key begins with OwnPrefix
+
+	keys *KeySet // where the keys of its attributes go
 }
 
-// Look reads an ordinary Span message in one pass and asks text of each
-// attribute that holds text whether it may stay as it is. It says no to what
-// is not ordinary: events, links, composite values, long keys, counts of what
-// was dropped, fields that it does not know, and all that is malformed. Then
-// [Span.Decode] must look. BenchmarkAddOTLP took 2,391 ns of processor
-// time a span when all were decoded and staged anew, and takes 869 ns.
-func (g *Glance) Look(src []byte, text func(key, value []byte) bool) bool {
-	*g = Glance{}
+// OwnPrefix is what the keys of attributes begin with by which this project's
+// servers tell one another what OTLP has no place for.
+const OwnPrefix = "pulsectl."
+
+// Look reads a Span message in one pass that builds nothing. It is exact for
+// what it takes; what is out of the ordinary (composite values, unknown
+// fields, long numbers, ids of a wrong length) and all that is malformed it
+// refuses, and then [Span.Decode] must look.
+func (g *Glance) Look(src []byte) bool {
+	*g = Glance{keys: g.keys}
 	for i := 0; i < len(src); {
 		switch tag := src[i]; tag {
-		case 7<<3 | 1, 8<<3 | 1: // times
+		case 7<<3 | wireFixed64, 8<<3 | wireFixed64: // times
 			if len(src)-i < 9 {
 				return false
 			}
 			n := binary.LittleEndian.Uint64(src[i+1:])
-			if tag == 7<<3|1 {
+			if tag == 7<<3|wireFixed64 {
 				g.Start = n
 			} else {
 				g.End = n
@@ -41,14 +48,18 @@ func (g *Glance) Look(src []byte, text func(key, value []byte) bool) bool {
 			}
 			g.Kind = int32(src[i+1])
 			i += 2
-		case 16<<3&0x7f | 0x80 | 5: // flags, whose tag has a second byte
+		case 10 << 3, 12 << 3, 14 << 3: // counts of what the sender dropped
+			if _, i = varint(src, i+1); i < 0 {
+				return false
+			}
+		case 16<<3&0x7f | 0x80 | wireFixed32: // flags, whose tag has a second byte
 			if len(src)-i < 6 || src[i+1] != 1 {
 				return false
 			}
 			i += 6
 		default:
 			from, to := part(src, i+1)
-			if from < 0 || !g.field(tag, src[from:to], from, text) {
+			if from < 0 || !g.field(tag, src[from:to], from) {
 				return false
 			}
 			i = to
@@ -58,89 +69,133 @@ func (g *Glance) Look(src []byte, text func(key, value []byte) bool) bool {
 }
 
 // field reads a field that has a length, and begins at from.
-func (g *Glance) field(tag byte, b []byte, from int, text func(key, value []byte) bool) bool {
+func (g *Glance) field(tag byte, b []byte, from int) bool {
 	switch tag {
-	case 1<<3 | 2:
+	case 1<<3 | wireBytes:
 		return copy(g.TraceID[:], b) == 16 && len(b) == 16
-	case 2<<3 | 2:
+	case 2<<3 | wireBytes:
 		return copy(g.SpanID[:], b) == 8 && len(b) == 8
-	case 3<<3 | 2: // trace state
+	case 3<<3 | wireBytes: // trace state
 		return true
-	case 4<<3 | 2:
+	case 4<<3 | wireBytes:
+		if len(b) == 0 {
+			g.ParentID = [8]byte{}
+			return true
+		}
 		return copy(g.ParentID[:], b) == 8 && len(b) == 8
-	case 5<<3 | 2:
+	case 5<<3 | wireBytes:
 		g.NameAt, g.Name = from, len(b)
 		return true
-	case 9<<3 | 2:
-		g.Attrs++
-		return plainAttr(b, text)
-	case 15<<3 | 2:
-		return g.plainStatus(b)
+	case 9<<3 | wireBytes:
+		key, ok := plainAttr(b)
+		if ok && g.keys != nil {
+			g.keys.Add(key)
+		}
+		g.Own = g.Own || len(key) > 0 && key[0] == OwnPrefix[0] && bytes.HasPrefix(key, []byte(OwnPrefix))
+		return ok
+	case 11<<3 | wireBytes:
+		return plainEvent(b)
+	case 15<<3 | wireBytes:
+		return g.status(b)
 	default:
 		return false
 	}
 }
 
-// plainStatus reads a status without a message.
-func (g *Glance) plainStatus(b []byte) bool {
-	switch {
-	case len(b) == 0:
-		return true
-	case len(b) == 2 && b[0] == 3<<3 && b[1] < 0x80:
-		g.Status = int32(b[1])
-		return true
-	default:
-		return false
+// status reads a code and steps over a message.
+func (g *Glance) status(b []byte) bool {
+	for i := 0; i < len(b); {
+		switch b[i] {
+		case 3 << 3:
+			if i+1 >= len(b) || b[i+1] >= 0x80 {
+				return false
+			}
+			g.Status = int32(b[i+1])
+			i += 2
+		case 2<<3 | wireBytes:
+			if _, i = part(b, i+1); i < 0 {
+				return false
+			}
+		default:
+			return false
+		}
 	}
+	return true
 }
 
-// plainAttr reads a KeyValue that has a key and a value that is a text, a
-// number or a truth, in this order.
-func plainAttr(b []byte, text func(key, value []byte) bool) bool {
-	if len(b) < 2 || b[0] != 1<<3|2 || b[1] >= 0x80 || len(b)-2 < int(b[1]) {
-		return false
+// plainEvent steps over an event with plain attributes.
+func plainEvent(b []byte) bool {
+	for i := 0; i < len(b); {
+		switch b[i] {
+		case 1<<3 | wireFixed64:
+			if i += 9; i > len(b) {
+				return false
+			}
+		case 2<<3 | wireBytes, 3<<3 | wireBytes:
+			from, to := part(b, i+1)
+			if from < 0 {
+				return false
+			}
+			if b[i] == 3<<3|wireBytes {
+				if _, ok := plainAttr(b[from:to]); !ok {
+					return false
+				}
+			}
+			i = to
+		case 4 << 3:
+			if _, i = varint(b, i+1); i < 0 {
+				return false
+			}
+		default:
+			return false
+		}
 	}
-	key, b := b[2:2+b[1]], b[2+b[1]:]
-	if len(b) == 0 || b[0] != 2<<3|2 {
-		return false
+	return true
+}
+
+// plainAttr returns the key of a KeyValue that has a key and a value that is a
+// text, a number or a truth, in this order.
+func plainAttr(b []byte) (key []byte, ok bool) {
+	if len(b) < 2 || b[0] != 1<<3|wireBytes || b[1] >= 0x80 || len(b)-2 < int(b[1]) {
+		return nil, false
+	}
+	key, b = b[2:2+b[1]], b[2+b[1]:]
+	if len(b) == 0 || b[0] != 2<<3|wireBytes {
+		return nil, false
 	}
 	from, to := part(b, 1)
 	if from < 0 || to != len(b) || from == to {
-		return false
+		return nil, false
 	}
 	b = b[from:]
 	switch b[0] {
-	case 1<<3 | 2:
+	case 1<<3 | wireBytes:
 		from, to := part(b, 1)
-		return from >= 0 && to == len(b) && text(key, b[from:])
+		return key, from >= 0 && to == len(b)
 	case 2 << 3, 3 << 3:
-		return plainVarint(b[1:])
-	case 4<<3 | 1:
-		return len(b) == 9
+		_, end := varint(b, 1)
+		return key, end == len(b)
+	case 4<<3 | wireFixed64:
+		return key, len(b) == 9
 	default:
-		return false
+		return nil, false
 	}
 }
 
-// plainVarint tells whether b is one varint of 64 bits and nothing else.
-func plainVarint(b []byte) bool {
-	_, n := binary.Uvarint(b)
-	return n > 0 && n == len(b)
-}
-
-// part returns where a part lies whose length stands at i, in one or two
-// bytes. It returns a negative from if there is none.
+// part returns where a part lies whose length stands at i, and a negative from
+// if there is none. Most lengths take one byte, and for those it is inlined:
+// BenchmarkScan 123 ns a span without that, 97 ns with it.
 func part(src []byte, i int) (from, to int) {
-	switch {
-	case i < len(src) && src[i] < 0x80:
-		from, to = i+1, i+1+int(src[i])
-	case i+1 < len(src) && src[i+1] < 0x80:
-		from, to = i+2, i+2+int(src[i]&0x7f)+int(src[i+1])<<7
-	default:
-		return -1, 0
+	if i < len(src) && src[i] < 0x80 && i+1+int(src[i]) <= len(src) {
+		return i + 1, i + 1 + int(src[i])
 	}
-	if to > len(src) {
-		return -1, 0
+	return longPart(src, i)
+}
+
+func longPart(src []byte, i int) (from, to int) {
+	n, from := varint(src, i)
+	if from < 0 || n > uint64(len(src)-from) {
+		return -1, -1
 	}
-	return from, to
+	return from, from + int(n)
 }

@@ -78,9 +78,16 @@ func (s *Server) guard(rt route) http.Handler {
 	return s.Protect(rt.Role, rt.Path == "/monitoring/metrics", rt.Handler)
 }
 
+// Refuser is a handler with a form of its own for the refusal of a request that
+// its caller may not make: a protocol other than this API's.
+type Refuser interface {
+	http.Handler
+	Refuse(w http.ResponseWriter, r *http.Request, err *api.Error)
+}
+
 // Protect lets through to h who has the role; metrics marks the route that
 // Anonymous "metrics" opens. It is for handlers mounted beside the server's
-// own, like the one that receives traces.
+// own, like the one that receives traces; a [Refuser] tells the others itself.
 func (s *Server) Protect(need Role, metrics bool, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if requestID(r) == "" { // a handler beside the server's own
@@ -90,6 +97,10 @@ func (s *Server) Protect(need Role, metrics bool, h http.Handler) http.Handler {
 		if err != nil {
 			if err.Status == http.StatusUnauthorized {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="pulsectl"`)
+			}
+			if own, ok := h.(Refuser); ok {
+				own.Refuse(w, r, err)
+				return
 			}
 			s.fail(w, r, err)
 			return

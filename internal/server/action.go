@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
@@ -44,19 +45,27 @@ func (p *params) noForm(r *http.Request) {
 	}
 }
 
-// audit writes the record of one state-changing request.
+// audit keeps the record of one state-changing request, and writes it to the
+// log.
 func (s *Server) audit(r *http.Request, action string, c change, err error) {
 	outcome := "done"
 	if err != nil {
 		outcome = err.Error()
 	}
+	e := api.AuditEntry{
+		Time: api.Time{Time: time.Now().UTC()}, Actor: caller(r).actor(r), Reason: reason(r), Action: action, Target: c.Target,
+		Before: c.Before, After: c.After, Status: actionStatus(c, err), RequestID: requestID(r),
+	}
+	if kerr := s.audits.add(e); kerr != nil {
+		s.log.LogAttrs(r.Context(), slog.LevelError, "audit record is not on disk", slog.Any("error", kerr), slog.String("request_id", e.RequestID))
+	}
 	s.log.LogAttrs(r.Context(), slog.LevelInfo, "audit",
-		slog.String("actor", caller(r).actor(r)),
-		slog.String("action", action), slog.String("target", c.Target),
-		slog.String("reason", printable(r.Header.Get("X-Pulsectl-Reason"), 1024)),
-		slog.Any("before", c.Before), slog.Any("after", c.After),
-		slog.String("outcome", outcome), slog.String("request_id", requestID(r)))
+		slog.String("actor", e.Actor), slog.String("action", action), slog.String("target", c.Target), slog.String("reason", e.Reason),
+		slog.Any("before", c.Before), slog.Any("after", c.After), slog.String("outcome", outcome), slog.String("request_id", e.RequestID))
 }
+
+// reason is why a caller says that it acts, "" if it does not.
+func reason(r *http.Request) string { return printable(r.Header.Get("X-Pulsectl-Reason"), 1024) }
 
 // printable cuts s to n bytes and drops what is no text.
 func printable(s string, n int) string {

@@ -16,7 +16,7 @@ func (s *Server) index(*http.Request) (any, error) {
 	out := api.Index{
 		Service: s.opts.Service, Version: s.opts.Version, Commit: s.opts.Commit,
 		StartedAt: api.Unix(s.opts.Started.UnixNano()), Instance: s.opts.Instance,
-		Capabilities: s.capabilities(),
+		Capabilities: s.capabilities(), Listeners: s.opts.Listeners,
 	}
 	for _, rt := range s.routes {
 		out.Endpoints = append(out.Endpoints, api.Endpoint{Method: rt.Method, Path: rt.Path, Summary: rt.Summary})
@@ -25,4 +25,4 @@ func (s *Server) index(*http.Request) (any, error) {
 }
 
 // capabilities names what a client cannot see from the endpoints alone.
-func (s *Server) capabilities() []string { return []string{"dry_run"} }
+func (s *Server) capabilities() []string { return append([]string{"dry_run"}, s.opts.Capabilities...) }

@@ -44,7 +44,7 @@ func (p places) enter(r *http.Request) (release func(), err error) {
 		return nil, api.Errorf(http.StatusServiceUnavailable, "the request ended before there was room for it")
 	case <-late.C:
 		again := api.Seconds(5 * time.Second)
-		e := api.Errorf(http.StatusServiceUnavailable, "%d uploads are being read, the most at once: try again", cap(p))
+		e := api.Errorf(http.StatusServiceUnavailable, "%d such requests are being served, the most at once: try again", cap(p))
 		e.RetryAfter = &again
 		return nil, e
 	}

@@ -15,6 +15,7 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -48,6 +49,10 @@ type Options struct {
 	Traces   *tracing.Store            // nil means one that stays empty
 	Profiler *profiling.Profiler       // nil means one that does not run
 	Config   func() api.Config         // the effective configuration without secrets; nil means none
+	Audit    AuditKeeper               // of audit records beyond the process; nil means none
+
+	Capabilities []string          // beside the API's own
+	Listeners    map[string]string // addresses by what they are for; nil means not told
 
 	Access Access                            // who may ask; the zero value: whoever comes over loopback
 	Panic  func(r *http.Request, reason any) // told of each recovered panic; nil means no one
@@ -64,6 +69,12 @@ type Server struct {
 	fixed   map[string]string // by path without wildcards: the methods, as Allow lists them
 	handler http.Handler
 	uploads places
+	audits  *auditLog
+
+	streams  places
+	stopping chan struct{} // closed when the streams must end
+	stopOnce sync.Once
+	exports  places
 }
 
 // New returns a server, or an error if its access rules make no sense.
@@ -87,7 +98,9 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, access: acc, log: o.Log, mux: http.NewServeMux(), uploads: make(places, uploadPlaces)}
+	s := &Server{opts: o, access: acc, log: o.Log, mux: http.NewServeMux(), uploads: make(places, uploadPlaces), audits: newAuditLog(o.Audit)}
+	s.streams, s.stopping = make(places, maxStreams), make(chan struct{})
+	s.exports = make(places, maxExports)
 	s.routes = s.table()
 	s.fixed = fixed(s.routes)
 	for _, rt := range s.routes {

@@ -24,7 +24,10 @@ const (
 func (s *Server) traceRoutes() []route {
 	return []route{
 		s.get(tracesPath, "traces, active ones unless told otherwise", s.listTraces),
-		s.get(tracesPath+"/{id}", "one trace", s.getTrace),
+		{http.MethodGet, tracesPath + "/{id}", "one trace, in one of several forms", Viewer, http.HandlerFunc(s.getTrace)},
+		s.get(tracesPath+"/stats", "rate, errors and durations of each operation, and the store", s.traceStats),
+		s.get(tracesPath+"/services", "which services call which", s.traceServices),
+		{http.MethodGet, tracesPath + "/stream", "traces as they finish, as server-sent events", Viewer, http.HandlerFunc(s.streamTraces)},
 		s.action("traces.cleanup", tracesPath+"/cleanup", "remove old traces", s.cleanupTraces),
 	}
 }
@@ -106,26 +109,22 @@ func (p *params) filter(name string) string {
 	return s
 }
 
-func (s *Server) getTrace(r *http.Request) (any, error) {
-	p := query(r)
-	p.oneOf("format", "json", "json")
-	if err := p.problem(); err != nil {
-		return nil, err
-	}
-	return s.trace(r.PathValue("id"))
-}
-
 // trace returns the trace of an id or its prefix, or the problem.
 func (s *Server) trace(id string) (api.Trace, error) {
 	one, err := s.opts.Traces.GetWithin(id, maxSpanJSON)
+	return one, traceProblem(id, err)
+}
+
+// traceProblem makes the 404 of a trace that there is none or several of.
+func traceProblem(id string, err error) error {
 	var many *tracing.AmbiguousError
 	switch {
 	case errors.As(err, &many):
-		return one, &api.Error{Status: http.StatusNotFound, Detail: many.Error() + "; give more of its digits", Candidates: many.Candidates}
+		return &api.Error{Status: http.StatusNotFound, Detail: many.Error() + "; give more of its digits", Candidates: many.Candidates}
 	case errors.Is(err, tracing.ErrNotFound):
-		return one, notFound("trace", id)
+		return notFound("trace", id)
 	}
-	return one, err
+	return err
 }
 
 func (s *Server) cleanupTraces(r *http.Request, dry bool) (change, error) {

@@ -1,8 +1,9 @@
 package api
 
 import (
-	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
+	"math/rand/v2"
 	"net/http"
 )
 
@@ -12,20 +13,35 @@ const RequestIDHeader = "X-Request-ID"
 // RequestID returns the id that r brings if that is 1 to 128 printable ASCII
 // characters, and a fresh one otherwise.
 func RequestID(r *http.Request) string {
-	id := r.Header.Get(RequestIDHeader)
-	if id == "" || len(id) > 128 {
-		return newRequestID()
+	if id := GivenRequestID(r); id != "" {
+		return id
 	}
+	return string(AppendRequestID(nil))
+}
+
+// GivenRequestID returns the id that r brings if [RequestID] takes it, else "".
+func GivenRequestID(r *http.Request) string {
+	values := r.Header[canonicalRequestID]
+	if len(values) == 0 || len(values[0]) > 128 {
+		return ""
+	}
+	id := values[0]
 	for i := range len(id) {
 		if id[i] < ' ' || id[i] > '~' {
-			return newRequestID()
+			return ""
 		}
 	}
 	return id
 }
 
-func newRequestID() string {
+// canonicalRequestID is the header as [http.Header] keeps it. Get has to make
+// that of any other spelling each time.
+const canonicalRequestID = "X-Request-Id"
+
+// AppendRequestID appends a fresh id: 32 hex digits, random but no secret.
+func AppendRequestID(dst []byte) []byte {
 	var b [16]byte
-	rand.Read(b[:]) // never fails: crypto/rand ends the program instead
-	return hex.EncodeToString(b[:])
+	binary.NativeEndian.PutUint64(b[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(b[8:], rand.Uint64())
+	return hex.AppendEncode(dst, b[:])
 }

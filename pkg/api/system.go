@@ -54,13 +54,14 @@ type Config map[string]any
 
 // Index is the answer of GET /monitoring/.
 type Index struct {
-	Service      string     `json:"service"`
-	Version      string     `json:"version"`
-	Commit       string     `json:"commit"`
-	StartedAt    Time       `json:"started_at"`
-	Instance     string     `json:"instance"`
-	Capabilities []string   `json:"capabilities"`
-	Endpoints    []Endpoint `json:"endpoints"`
+	Service      string            `json:"service"`
+	Version      string            `json:"version"`
+	Commit       string            `json:"commit"`
+	StartedAt    Time              `json:"started_at"`
+	Instance     string            `json:"instance"`
+	Capabilities []string          `json:"capabilities"`
+	Listeners    map[string]string `json:"listeners,omitempty"` // addresses, by what they are for
+	Endpoints    []Endpoint        `json:"endpoints"`
 }
 
 // Endpoint is one route of a server.
@@ -79,6 +80,13 @@ type AuditEntry struct {
 	Target    string `json:"target,omitempty"`
 	Before    any    `json:"before,omitempty"`
 	After     any    `json:"after,omitempty"`
-	Status    int    `json:"status"`
+	Status    int    `json:"status"` // of the answer
 	RequestID string `json:"request_id"`
+}
+
+// Audit is the answer of GET /monitoring/audit.
+type Audit struct {
+	Entries []AuditEntry `json:"entries"` // newest first
+	Total   Count        `json:"total"`   // that match, those beyond the limit included
+	Dropped Count        `json:"dropped"` // since the start, to stay within what is kept
 }

@@ -89,7 +89,7 @@ type Span struct {
 	StatusMessage string     `json:"status_message,omitempty"`
 	Scope         string     `json:"scope,omitempty"` // the instrumentation's name
 	Links         []SpanLink `json:"links,omitempty"`
-	Dropped       *Count     `json:"dropped,omitempty"` // attributes, events and links over the limits
+	Dropped       *Count     `json:"dropped,omitempty"` // attributes, events and links over the limits, and texts that were cut
 }
 
 // SpanLink points from a span to one of another trace.

@@ -1,7 +1,7 @@
 package monitoring
 
 import (
-	"context"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -27,17 +27,26 @@ import (
 // request than it is given, as with WithContext, they are asked of the mux that
 // [Monitor.Mount] got; a request without either counts as unmatched.
 func (m *Monitor) Middleware(next http.Handler) http.Handler {
+	return m.record(next, func(path string) bool { return !m.server.Has(path) && !m.besides(path) })
+}
+
+// Quiet is Middleware without traces and profiles, for a listener at which
+// nothing but data comes in: a stray request there is worth no trace.
+func (m *Monitor) Quiet(next http.Handler) http.Handler {
+	return m.record(next, func(string) bool { return false })
+}
+
+// record is the middleware; traced tells which paths leave a trace.
+func (m *Monitor) record(next http.Handler, traced func(path string) bool) http.Handler {
 	_, routes := next.(*http.ServeMux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rq := request{m: m, start: time.Now(), id: api.RequestID(r), routed: routes}
-		rq.rw = responseWriter{ResponseWriter: w}
-		w.Header().Set(api.RequestIDHeader, rq.id)
+		rq := &request{m: m, start: time.Now(), routed: routes}
+		rq.rw.ResponseWriter = w
 		m.Metrics.Begin()
-		ctx := context.WithValue(r.Context(), requestKey{}, &rq)
-		if m.server.Has(r.URL.Path) || r.URL.Path == receiverPath {
-			rq.r = rq.pass(ctx, r)
+		if traced(r.URL.Path) {
+			rq.r = rq.begin(r)
 		} else {
-			rq.r = rq.begin(ctx, r)
+			rq.r = rq.pass(r)
 		}
 		defer rq.end()
 		next.ServeHTTP(&rq.rw, rq.r)
@@ -45,16 +54,18 @@ func (m *Monitor) Middleware(next http.Handler) http.Handler {
 	})
 }
 
-// request is one request on its way through the middleware.
+// request is one request on its way through the middleware, and the context
+// that knows it.
 type request struct {
+	profiling.Bound
 	m        *Monitor
 	r        *http.Request // the one that next gets, so that its Pattern can be read afterwards
 	rw       responseWriter
 	start    time.Time
 	id       string
+	headers  [2]string // the values of those that the answer gets
 	span     tracing.Span
 	handle   profiling.Handle
-	parent   context.Context // the labels the goroutine goes back to
 	traced   bool
 	routed   bool   // next is a mux: a request without a pattern has no route
 	returned bool   // next has, without a panic
@@ -63,14 +74,50 @@ type request struct {
 
 type requestKey struct{}
 
+// Value returns the request, its recording, or what the server's context has.
+func (rq *request) Value(key any) any {
+	if key == (requestKey{}) {
+		return rq
+	}
+	return rq.Bound.Value(key)
+}
+
+// The headers that the middleware sets, as [http.Header] keeps them.
+var (
+	requestIDHeader = http.CanonicalHeaderKey(api.RequestIDHeader)
+	traceIDHeader   = http.CanonicalHeaderKey("X-Trace-ID")
+)
+
+// identify gives the request its id, its own or a fresh one, and both ids to the
+// answer. It returns the trace's as text.
+func (rq *request) identify(r *http.Request, trace tracing.TraceID) string {
+	var b [64]byte
+	ids := hex.AppendEncode(b[:0], trace[:])
+	rq.id = api.GivenRequestID(r)
+	if rq.id == "" {
+		ids = api.AppendRequestID(ids)
+	}
+	text := string(ids)
+	if rq.id == "" {
+		rq.id = text[32:]
+	}
+	rq.headers = [2]string{rq.id, text[:32]}
+	h := rq.rw.Header()
+	h[requestIDHeader], h[traceIDHeader] = rq.headers[:1:1], rq.headers[1:]
+	return text[:32]
+}
+
 // remote returns the span in another process that the request came from, if
 // its headers tell one.
 func remote(r *http.Request) trace.SpanContext {
-	sc, err := tracing.ParseTraceparent(r.Header.Get("Traceparent"))
-	if err != nil {
-		return trace.SpanContext{}
+	if len(r.Header["Traceparent"]) == 0 {
+		return trace.SpanContext{} // before the parser words an error
 	}
-	if state, err := trace.ParseTraceState(r.Header.Get("Tracestate")); err == nil {
+	sc, err := tracing.ParseTraceparent(r.Header["Traceparent"][0])
+	if err != nil || len(r.Header["Tracestate"]) == 0 {
+		return sc
+	}
+	if state, err := trace.ParseTraceState(strings.Join(r.Header["Tracestate"], ",")); err == nil {
 		sc = sc.WithTraceState(state)
 	}
 	return sc
@@ -79,40 +126,65 @@ func remote(r *http.Request) trace.SpanContext {
 // pass lets a request of the API's own through untraced: in a span context that
 // is not sampled, so that neither it nor what it calls is recorded, and its log
 // lines have a trace id all the same.
-func (rq *request) pass(ctx context.Context, r *http.Request) *http.Request {
+func (rq *request) pass(r *http.Request) *http.Request {
 	from := remote(r)
 	id := from.TraceID()
 	if !from.IsValid() {
 		id = tracing.NewTraceID()
 	}
+	rq.identify(r, id)
+	rq.Bound.Context = r.Context()
 	sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: tracing.NewSpanID(), TraceState: from.TraceState()})
-	rq.rw.Header().Set(traceIDHeader, id.String())
-	return r.WithContext(trace.ContextWithSpanContext(ctx, sc))
+	return r.WithContext(trace.ContextWithSpanContext(rq, sc))
 }
 
-const traceIDHeader = "X-Trace-ID"
-
-// begin starts the trace and takes a place in the table of requests in flight.
-func (rq *request) begin(ctx context.Context, r *http.Request) *http.Request {
-	m := rq.m
-	ctx, rq.span = m.Traces.Start(ctx, r.Method+" "+r.URL.Path, tracing.StartOptions{
-		Kind: trace.SpanKindServer, Time: rq.start, Remote: remote(r), RequestID: rq.id,
-		Metadata: []attribute.KeyValue{
-			attribute.String("http.method", r.Method), attribute.String("http.url", requestURL(r)),
-			attribute.String("http.user_agent", r.UserAgent()), attribute.String("http.remote_addr", r.RemoteAddr),
-		},
-	})
-	rq.traced = true
-	id := rq.span.SpanContext().TraceID().String()
-	rq.rw.Header().Set(traceIDHeader, id)
-	rq.parent = ctx
+// begin takes a place in the table of requests in flight and starts the trace.
+func (rq *request) begin(r *http.Request) *http.Request {
+	m, from := rq.m, remote(r)
+	parent := from
+	if !parent.IsValid() {
+		parent = trace.SpanContextFromContext(r.Context()) // of another instrumentation before this one
+	}
+	id := parent.TraceID()
+	if !parent.IsValid() {
+		id = tracing.NewTraceID()
+	}
+	text := rq.identify(r, id)
 	rq.handle = m.Profiles.Begin(profiling.Request{
-		Method: r.Method, Host: r.Host, Path: r.URL.Path, TraceID: id, RequestID: rq.id, Force: m.wantsProfile(r),
+		Method: r.Method, Host: r.Host, Path: r.URL.Path, TraceID: text, RequestID: rq.id, Force: m.wantsProfile(r), Start: rq.start,
 	})
 	if pid := rq.handle.ProfileID(); pid != "" {
 		rq.rw.Header().Set("X-Profile-ID", pid)
 	}
-	return r.WithContext(m.Profiles.Attach(ctx, rq.handle))
+	m.Profiles.Bind(&rq.Bound, r.Context(), rq.handle)
+	name, url := described(r)
+	ctx, span := m.Traces.Start(rq, name, tracing.StartOptions{Kind: trace.SpanKindServer, Time: rq.start, Remote: from, TraceID: id})
+	span.Describe(rq.id, "",
+		attribute.String("http.method", r.Method), attribute.String("http.url", url),
+		attribute.String("http.user_agent", r.UserAgent()), attribute.String("http.remote_addr", r.RemoteAddr))
+	rq.traced, rq.span = true, span
+	return r.WithContext(ctx)
+}
+
+// described returns what a request is called until its route is known, and its
+// URL: two texts in one allocation.
+func described(r *http.Request) (name, url string) {
+	var b [256]byte
+	text := append(append(append(b[:0], r.Method...), ' '), r.URL.Path...)
+	n := len(text)
+	if r.TLS != nil {
+		text = append(text, "https://"...)
+	} else {
+		text = append(text, "http://"...)
+	}
+	text = append(text, r.Host...)
+	if strings.HasPrefix(r.RequestURI, "/") {
+		text = append(text, r.RequestURI...) // as it was sent
+	} else {
+		text = append(text, r.URL.RequestURI()...)
+	}
+	whole := string(text)
+	return whole[:n], whole[n:]
 }
 
 // wantsProfile tells whether an operator asks for this request's profile.
@@ -141,41 +213,53 @@ func (rq *request) end() {
 	pattern := rq.pattern(status)
 	if rq.traced {
 		q.Trace = rq.span.SpanContext().TraceID()
-		rq.endTrace(pattern, status, reason, aborted)
+		rq.endTrace(pattern, status, q.End, reason, aborted)
 	}
 	rq.m.Metrics.End()
 	rq.m.Metrics.Route(pattern).Observe(q)
-	rq.m.log.LogAttrs(rq.r.Context(), slog.LevelInfo, "request completed",
-		slog.String("method", method(rq.r)), slog.String("endpoint", endpoint(pattern)),
-		slog.Int("status_code", status), slog.Float64("duration_ms", float64(took.Microseconds())/1e3))
+	level := slog.LevelInfo
+	if !rq.traced && status < 400 && rq.m.takesIn(rq.r.URL.Path) {
+		level = slog.LevelDebug // of batches there may be thousands a second
+	}
+	if ctx := rq.r.Context(); rq.m.log.Enabled(ctx, level) {
+		rq.m.log.LogAttrs(ctx, level, "request completed",
+			slog.String("method", method(rq.r)), slog.String("endpoint", endpoint(pattern)),
+			slog.Int("status_code", status), slog.Float64("duration_ms", float64(took.Microseconds())/1e3))
+	}
 	if reason != nil && aborted || panicked && begun && !rq.rw.hijacked {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-func (rq *request) endTrace(pattern string, status int, reason any, aborted bool) {
-	pid := rq.m.Profiles.End(rq.handle, profiling.Finish{Context: rq.parent, Route: pattern})
+func (rq *request) endTrace(pattern string, status int, at time.Time, reason any, aborted bool) {
+	ctx := rq.r.Context()
+	pid := rq.m.Profiles.End(rq.handle, profiling.Finish{Context: rq.Bound.Context, Route: pattern})
 	if pid != "" {
 		rq.m.Traces.Link(rq.span.SpanContext().TraceID(), pid)
 	}
-	name := endpoint(pattern)
-	rq.span.SetName(method(rq.r) + " " + name)
-	rq.span.SetString("http.request.method", rq.r.Method)
-	rq.span.SetString("http.route", name)
-	rq.span.SetString("url.path", rq.r.URL.Path)
-	rq.span.SetInt("http.response.status_code", int64(status))
+	o := tracing.EndOptions{Time: at, Name: spanName(method(rq.r), pattern)}
 	switch {
 	case aborted:
-		rq.span.SetStatus(api.StatusAborted, "the handler broke the answer off")
+		o.Status, o.Message = api.StatusAborted, "the handler broke the answer off"
 	case reason != nil:
-		rq.span.SetStatus(api.StatusError, fmt.Sprint(reason))
-	case rq.parent.Err() != nil: // the client has gone, or the time is up: the span says which
+		o.Status, o.Message = api.StatusError, fmt.Sprint(reason)
+	case ctx.Err() != nil: // the client has gone, or the time is up: the span says which
 	case status == http.StatusGatewayTimeout:
-		rq.span.SetStatus(api.StatusTimeout, http.StatusText(status))
+		o.Status, o.Message = api.StatusTimeout, http.StatusText(status)
 	case status >= 500:
-		rq.span.SetStatus(api.StatusError, http.StatusText(status))
+		o.Status, o.Message = api.StatusError, http.StatusText(status)
 	}
-	rq.span.End()
+	rq.span.EndWith(o,
+		attribute.String("http.request.method", rq.r.Method), attribute.String("http.route", endpoint(pattern)),
+		attribute.String("url.path", rq.r.URL.Path), attribute.Int("http.response.status_code", status))
+}
+
+// spanName is the method and the route, which a pattern with a method is already.
+func spanName(method, pattern string) string {
+	if verb, rest, ok := strings.Cut(pattern, " "); ok && verb == method && strings.HasPrefix(rest, "/") {
+		return pattern
+	}
+	return method + " " + endpoint(pattern)
 }
 
 // pattern returns the route that the request took, "" for none. Where something
@@ -217,14 +301,6 @@ func endpoint(pattern string) string {
 		return metric.Unmatched
 	}
 	return pattern
-}
-
-func requestURL(r *http.Request) string {
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	return scheme + "://" + r.Host + r.URL.RequestURI()
 }
 
 // ObserveRequest counts and times a request that no middleware sees: of a

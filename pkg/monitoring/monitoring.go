@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"strings"
@@ -61,13 +62,24 @@ type Options struct {
 	// made without one.
 	BreakerTimeouts map[string]time.Duration
 
+	TraceLog   tracing.Log        // keeps traces across restarts; nil means they are gone with the process
+	ProfileLog profiling.Log      // the same for profiles
+	AuditLog   server.AuditKeeper // the same for audit records
+
 	Access server.Access // who may use the API; the zero value: callers over loopback
 	Log    *slog.Logger  // request lines, audit records, failures; nil discards
 
 	// Config are settings of the service's own for /monitoring/debug/config, by
-	// group; they must hold no secrets. Sources say where settings came from.
+	// group; they must hold no secrets. A func() map[string]any is asked each
+	// time. Sources say where settings came from.
 	Config  map[string]any
 	Sources map[string]string
+
+	// Capabilities are told by GET /monitoring/ beside the API's own: what the
+	// service mounts that clients of the API may use. Listeners are the addresses
+	// it serves on, by what they are for.
+	Capabilities []string
+	Listeners    map[string]string
 }
 
 // Access says who may use the API; see [LoadTokens] for its tokens.
@@ -94,6 +106,8 @@ type Monitor struct {
 	tracer  trace.TracerProvider
 	started time.Time
 	mux     atomic.Pointer[http.ServeMux] // that Mount got last
+	intakes atomic.Pointer[[]string]      // the paths that Receive got
+	jaeger  atomic.Bool                   // whether ServeJaeger has been called
 	ran     atomic.Bool
 	dbs     pools
 }
@@ -120,7 +134,18 @@ func New(o Options) (*Monitor, error) {
 			return nil, fmt.Errorf("monitoring: %w", err)
 		}
 	}
+	m.linkProfiles()
 	return m, nil
+}
+
+// linkProfiles tells the traces that a log brought back of the profiles that it
+// brought back.
+func (m *Monitor) linkProfiles() {
+	for _, p := range m.Profiles.List(profiling.Query{Limit: math.MaxInt}) {
+		if id, err := tracing.ParseTraceID(p.TraceID); err == nil {
+			m.Traces.Link(id, p.ProfileID)
+		}
+	}
 }
 
 func programName() string {
@@ -131,7 +156,7 @@ func programName() string {
 func (m *Monitor) buildStores() (err error) {
 	o := m.opts
 	m.Traces, err = tracing.New(tracing.Options{
-		Service: o.Service, MaxBytes: o.TraceMaxBytes, MaxAge: o.TraceMaxAge, Slow: o.SlowThreshold, Mask: secretNames(o.SecretNames),
+		Service: o.Service, MaxBytes: o.TraceMaxBytes, MaxAge: o.TraceMaxAge, Slow: o.SlowThreshold, Mask: secretNames(o.SecretNames), Log: o.TraceLog,
 	})
 	if err != nil {
 		return err
@@ -141,7 +166,7 @@ func (m *Monitor) buildStores() (err error) {
 	if o.Debug {
 		mode = profiling.ModeOn
 	}
-	m.Profiles, err = profiling.New(profiling.Options{Service: o.Service, Mode: mode, SlowThreshold: o.SlowThreshold, Log: o.Log})
+	m.Profiles, err = profiling.New(profiling.Options{Service: o.Service, Mode: mode, SlowThreshold: o.SlowThreshold, Log: o.Log, Store: profiling.StoreOptions{Log: o.ProfileLog}})
 	if err != nil {
 		return err
 	}
@@ -187,6 +212,7 @@ func (m *Monitor) buildServer() (err error) {
 		Features: func() api.HealthFeatures {
 			return api.HealthFeatures{TracingEnabled: true, MetricsEnabled: true, ProfilingEnabled: m.Profiles.Mode() == profiling.ModeOn}
 		},
+		Audit: m.opts.AuditLog, Capabilities: m.opts.Capabilities, Listeners: m.opts.Listeners,
 		Access: m.opts.Access, Log: m.log,
 		Panic: func(r *http.Request, reason any) { m.countPanic(r, reason) },
 	})
@@ -212,6 +238,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
+	m.EndStreams()
 	close(errs)
 	err := <-errs
 	if cerr := m.Memory.Close(); err == nil {

@@ -2,6 +2,8 @@ package monitoring
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/pulsectl/pulsectl/internal/server"
 )
@@ -28,12 +30,47 @@ var methods = []string{
 // Handler serves the API alone, for routers other than [http.ServeMux].
 func (m *Monitor) Handler() http.Handler { return m.server }
 
-// Receive mounts a receiver of traces at /v1/traces, for callers that may bring
-// data: with a token of the role writer or operator, or over loopback where
-// there are no tokens. Its requests are counted like the API's own, and not
-// traced: each batch would leave a trace of itself.
-func (m *Monitor) Receive(mux *http.ServeMux, h http.Handler) {
-	mux.Handle("POST "+receiverPath, m.server.Protect(server.Writer, false, h))
+// EndStreams ends the answers of the API that last as long as somebody reads
+// them. A server that is shut down waits for them otherwise:
+//
+//	srv.RegisterOnShutdown(m.EndStreams)
+func (m *Monitor) EndStreams() { m.server.EndStreams() }
+
+// Receive mounts a handler that takes in spans, for callers that may bring data:
+// with a token of the role writer or operator, or over loopback where there are
+// no tokens. Its pattern names a method and a path, like "POST /v1/traces". Its
+// requests are counted like the API's own, and not traced: each batch would
+// leave a trace of itself. A handler with a method Refuse(http.ResponseWriter,
+// *http.Request, *api.Error) tells a caller that may not in its own form.
+func (m *Monitor) Receive(mux *http.ServeMux, pattern string, h http.Handler) {
+	mux.Handle(pattern, m.server.Protect(server.Writer, false, h))
+	path := pattern[strings.Index(pattern, " ")+1:]
+	for old := m.intakes.Load(); !m.takesIn(path); old = m.intakes.Load() {
+		all := []string{path}
+		if old != nil {
+			all = append(all, *old...)
+		}
+		m.intakes.CompareAndSwap(old, &all)
+	}
 }
 
-const receiverPath = "/v1/traces"
+// takesIn tells whether spans come in at a path.
+func (m *Monitor) takesIn(path string) bool {
+	all := m.intakes.Load()
+	return all != nil && slices.Contains(*all, path)
+}
+
+// ServeJaeger mounts at its patterns, all of them below /api/, a handler that
+// answers as Jaeger's query service does, for callers that may read. Its
+// requests are counted, and not traced.
+func (m *Monitor) ServeJaeger(mux *http.ServeMux, patterns []string, h http.Handler) {
+	for _, p := range patterns {
+		mux.Handle(p, m.server.Protect(server.Viewer, false, h))
+	}
+	m.jaeger.Store(true)
+}
+
+// besides tells whether a path is one of those beside the API.
+func (m *Monitor) besides(path string) bool {
+	return m.takesIn(path) || m.jaeger.Load() && strings.HasPrefix(path, "/api/")
+}

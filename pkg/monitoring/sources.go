@@ -102,6 +102,9 @@ func (m *Monitor) config() api.Config {
 		out["sources"] = map[string]string{}
 	}
 	for group, v := range o.Config {
+		if ask, ok := v.(func() map[string]any); ok {
+			v = ask()
+		}
 		merged, isMap := out[group].(map[string]any)
 		more, moreMap := v.(map[string]any)
 		if isMap && moreMap {

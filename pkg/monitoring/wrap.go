@@ -22,11 +22,12 @@ import (
 // Trace runs f in a span of the given name below the one in ctx, and returns
 // what f returns. An error or a panic marks the span failed.
 func Trace[T any](ctx context.Context, m *Monitor, name string, f func(context.Context) (T, error)) (T, error) {
-	return inSpan(ctx, m, name, tracing.StartOptions{}, f)
+	return inSpan(ctx, m, name, trace.SpanKindInternal, f)
 }
 
-func inSpan[T any](ctx context.Context, m *Monitor, name string, o tracing.StartOptions, f func(context.Context) (T, error)) (v T, err error) {
-	ctx, span := m.Traces.Start(ctx, name, o)
+func inSpan[T any](ctx context.Context, m *Monitor, name string, kind trace.SpanKind, f func(context.Context) (T, error), tags ...attribute.KeyValue) (v T, err error) {
+	ctx, span := m.Traces.Start(ctx, name, tracing.StartOptions{Kind: kind})
+	span.SetAttributes(tags...)
 	returned := false
 	defer func() {
 		reason := recover()
@@ -51,7 +52,9 @@ func inSpan[T any](ctx context.Context, m *Monitor, name string, o tracing.Start
 // StartSpan starts a span by hand. Its tags are set on it, and it must be
 // ended; ctx carries it to its children.
 func (m *Monitor) StartSpan(ctx context.Context, name string, tags ...attribute.KeyValue) (context.Context, tracing.Span) {
-	return m.Traces.Start(ctx, name, tracing.StartOptions{Attrs: tags})
+	ctx, span := m.Traces.Start(ctx, name, tracing.StartOptions{})
+	span.SetAttributes(tags...)
+	return ctx, span
 }
 
 // Profile runs f and keeps a profile of it while profiling is enabled, or if it
@@ -88,9 +91,7 @@ func TrackDBQuery[T any](ctx context.Context, m *Monitor, kind, table string, f 
 	defer func() {
 		m.Metrics.DBQuery(kind, table, metric.Observation{Duration: time.Since(start), Trace: trace.SpanContextFromContext(ctx).TraceID()})
 	}()
-	return inSpan(ctx, m, "db."+kind, tracing.StartOptions{Kind: trace.SpanKindClient, Attrs: []attribute.KeyValue{
-		attribute.String("db.operation.name", kind), attribute.String("db.collection.name", table),
-	}}, f)
+	return inSpan(ctx, m, "db."+kind, trace.SpanKindClient, f, attribute.String("db.operation.name", kind), attribute.String("db.collection.name", table))
 }
 
 // TrackExternalAPI runs a call to an external service in a span and times it.
@@ -99,9 +100,7 @@ func TrackDBQuery[T any](ctx context.Context, m *Monitor, kind, table string, f 
 func TrackExternalAPI[T any](ctx context.Context, m *Monitor, service, endpoint string, f func(context.Context) (T, error)) (v T, err error) {
 	start, outcome := time.Now(), errPanicked // until f has returned
 	defer func() { m.external(ctx, service, endpoint, statusOf(outcome), outcome, time.Since(start)) }()
-	v, err = inSpan(ctx, m, service+"."+endpoint, tracing.StartOptions{Kind: trace.SpanKindClient, Attrs: []attribute.KeyValue{
-		attribute.String("peer.service", service), attribute.String("http.route", endpoint),
-	}}, f)
+	v, err = inSpan(ctx, m, service+"."+endpoint, trace.SpanKindClient, f, attribute.String("peer.service", service), attribute.String("http.route", endpoint))
 	outcome = err
 	return v, err
 }

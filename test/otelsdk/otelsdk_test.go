@@ -1,5 +1,6 @@
 // Package otelsdk_test shows that spans of the real OpenTelemetry SDK, exported
-// over OTLP/HTTP by its own exporter, can be read with the real pulsectl.
+// over OTLP by HTTP and gRPC by its own exporters, can be read with the real
+// pulsectl, and with another one that it forwards to.
 package otelsdk_test
 
 import (
@@ -29,7 +30,15 @@ func build(t *testing.T, dir, pkg string) string {
 // serve starts the server on a free port and returns its URL.
 func serve(t *testing.T, bin string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(bin, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	url, _ := start(t, bin, args...)
+	return url
+}
+
+// start is serve for servers that do not live as long as the test: kill ends it
+// at once, as a crash does.
+func start(t *testing.T, bin string, args ...string) (url string, kill func()) {
+	t.Helper()
+	cmd := exec.Command(bin, append([]string{"serve", "--listen", "127.0.0.1:0", "--otlp-http", "off", "--otlp-grpc", "off"}, args...)...)
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +46,16 @@ func serve(t *testing.T, bin string, args ...string) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	killed := false
+	kill = func() {
+		killed = true
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
 	t.Cleanup(func() {
+		if killed {
+			return
+		}
 		cmd.Process.Signal(os.Interrupt)
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("serve ended: %v", err)
@@ -48,11 +66,11 @@ func serve(t *testing.T, bin string, args ...string) string {
 		var line struct{ Message, Address string }
 		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Message == "serving" {
 			go io.Copy(io.Discard, log)
-			return line.Address
+			return line.Address, kill
 		}
 	}
 	t.Fatal("the server did not say where it serves")
-	return ""
+	return "", nil
 }
 
 func run(t *testing.T, env []string, bin string, args ...string) string {
@@ -68,9 +86,10 @@ func run(t *testing.T, env []string, bin string, args ...string) string {
 	return string(out)
 }
 
-func TestSDKShowsUpInTracesShow(t *testing.T) {
-	pulsectl, sender := build(t, "../..", "./cmd/pulsectl"), build(t, ".", "./sender")
-	tokens := filepath.Join(t.TempDir(), "tokens")
+// newToken makes an operator's token: the file with its digest, and itself.
+func newToken(t *testing.T, pulsectl string) (file, secret string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "tokens")
 	cmd := exec.Command(pulsectl, "serve", "--new-token", "sdk:operator")
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -78,10 +97,15 @@ func TestSDKShowsUpInTracesShow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(tokens, line, 0o600); err != nil {
+	if err := os.WriteFile(file, line, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	secret := strings.TrimSpace(said.String()[strings.LastIndex(said.String(), " ")+1:])
+	return file, strings.TrimSpace(said.String()[strings.LastIndex(said.String(), " ")+1:])
+}
+
+func TestSDKShowsUpInTracesShow(t *testing.T) {
+	pulsectl, sender := build(t, "../..", "./cmd/pulsectl"), build(t, ".", "./sender")
+	tokens, secret := newToken(t, pulsectl)
 	for _, tt := range []struct {
 		name  string
 		serve []string
@@ -91,6 +115,9 @@ func TestSDKShowsUpInTracesShow(t *testing.T) {
 		{"plain", nil, "", nil},
 		{"gzip", nil, "", []string{"-gzip"}},
 		{"token", []string{"--auth-token-file", tokens}, secret, []string{"-gzip"}},
+		{"grpc", nil, "", []string{"-grpc"}},
+		{"grpc gzip", nil, "", []string{"-grpc", "-gzip"}},
+		{"grpc token", []string{"--auth-token-file", tokens}, secret, []string{"-grpc"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			url := serve(t, pulsectl, tt.serve...)

@@ -13,8 +13,9 @@ import (
 type Request struct {
 	Method, Host, Path string
 	TraceID, RequestID string
-	Parent             Handle // of the request or recording that this is part of; zero for none
-	Force              bool   // sample from the start and keep the profile however fast it was
+	Start              time.Time // zero means now
+	Parent             Handle    // of the request or recording that this is part of; zero for none
+	Force              bool      // sample from the start and keep the profile however fast it was
 }
 
 // Handle is a place in the table of requests in flight. The zero Handle is no
@@ -168,7 +169,10 @@ func (p *Profiler) Begin(r Request) Handle {
 	if r.Parent.s != nil {
 		s.parent.Store(r.Parent.s.key(r.Parent.gen))
 	}
-	now := p.now()
+	now := int64(r.Start.Sub(p.base))
+	if r.Start.IsZero() {
+		now = p.now()
+	}
 	s.start.Store(now)
 	s.began[h.gen%labelsPerSlot].Store(now)
 	s.state.Store(stateOf(h.gen, phaseRunning))

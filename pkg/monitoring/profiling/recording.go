@@ -35,15 +35,38 @@ func FromContext(ctx context.Context) *Recording {
 	return r
 }
 
+// Bound is a context that is bound to a request by [Profiler.Bind]. It is part
+// of what its user keeps of the request anyway, so that to bind one costs no
+// allocation.
+type Bound struct {
+	context.Context
+	rec Recording
+}
+
+// Value returns the recording, or what the context below has.
+func (b *Bound) Value(key any) any {
+	if key == (recordingKey{}) && b.rec.p != nil {
+		return &b.rec
+	}
+	return b.Context.Value(key)
+}
+
+// Bind makes b a context on top of ctx that is bound to the request of h: what
+// [Profiler.Attach] returns, in the caller's memory. b is used only once.
+func (p *Profiler) Bind(b *Bound, ctx context.Context, h Handle) {
+	b.Context = ctx
+	if h.s != nil {
+		b.rec.p, b.rec.handle = p, h
+		h.s.rec.Store(&b.rec)
+	}
+}
+
 // Attach binds ctx to the request of h, so that checkpoints and timings reach
 // its profile and recordings within it count as parts of it.
 func (p *Profiler) Attach(ctx context.Context, h Handle) context.Context {
-	if h.s == nil {
-		return ctx
-	}
-	r := &Recording{p: p, handle: h}
-	h.s.rec.Store(r)
-	return context.WithValue(ctx, recordingKey{}, r)
+	b := new(Bound)
+	p.Bind(b, ctx, h)
+	return b
 }
 
 // Start begins to profile an operation on this goroutine, which must also call

@@ -15,6 +15,18 @@ import (
 type StoreOptions struct {
 	MaxBytes int64 // of profiles kept; 0 means 64 MiB
 	MaxCount int   // profiles kept; 0 means 1000
+	Log      Log   // where they are written, too; nil means nowhere
+}
+
+// Log is where a [Store] writes its profiles, to find them again when it
+// begins. Its methods are called with no lock held, Keep and Forget from many
+// goroutines. An error means that the profile is in memory alone, or comes
+// again after a restart; the store goes on.
+type Log interface {
+	Keep(summary api.Profile, data []byte) error
+	Forget(id string) error
+	// Replay calls f with each profile that is kept, oldest first.
+	Replay(f func(summary api.Profile, data []byte, stored time.Time))
 }
 
 // Query selects profiles of a [Store]. The zero value means the newest ten.
@@ -64,10 +76,18 @@ type entry struct {
 // size is what an entry weighs: its data and, roughly, its summary.
 func (e *entry) size() int64 { return int64(len(e.data)) + 2048 }
 
-// NewStore returns an empty store.
+// NewStore returns a store of what its log has, empty without one.
 func NewStore(o StoreOptions) *Store {
 	o.MaxBytes, o.MaxCount = cmp.Or(o.MaxBytes, 64<<20), cmp.Or(o.MaxCount, 1000)
-	return &Store{opts: o, byID: map[string]*entry{}, slowest: map[string]*entry{}, dropped: map[string]api.Count{}}
+	s := &Store{opts: o, byID: map[string]*entry{}, slowest: map[string]*entry{}, dropped: map[string]api.Count{}}
+	if o.Log != nil {
+		var gone []string
+		o.Log.Replay(func(p api.Profile, data []byte, stored time.Time) {
+			gone = append(gone, s.add(&entry{summary: p, data: data, stored: stored})...)
+		})
+		s.forget(gone)
+	}
+	return s
 }
 
 // NewID returns an id for a profile: opaque, unique and safe in a URL.
@@ -77,25 +97,47 @@ func NewID() string { return "p_" + rand.Text() }
 // which is only not so for one that is larger than the store.
 func (s *Store) Add(p api.Profile, data []byte) bool {
 	e := &entry{summary: p, data: data, stored: time.Now()}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if e.size() > s.opts.MaxBytes {
-		s.dropped["too_large"]++
+		s.Drop("too_large")
 		return false
 	}
+	gone := s.add(e)
+	if s.opts.Log != nil {
+		_ = s.opts.Log.Keep(p, data) // the log tells of its errors itself
+		s.forget(gone)
+	}
+	return true
+}
+
+// add makes room for e and keeps it. It returns the ids of what had to go.
+func (s *Store) add(e *entry) (gone []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for len(s.entries) > 0 && (s.bytes+e.size() > s.opts.MaxBytes || len(s.entries) >= s.opts.MaxCount) {
-		s.remove(s.victim())
+		i := s.victim()
+		gone = append(gone, s.entries[i].summary.ProfileID)
+		s.remove(i)
 		s.dropped["evicted"]++
 	}
 	s.entries = append(s.entries, e)
-	s.byID[p.ProfileID] = e
+	s.byID[e.summary.ProfileID] = e
 	s.bytes += e.size()
 	s.added++
-	s.duration += p.Duration.Duration()
-	if old := s.slowest[p.OperationName]; old == nil || p.Duration >= old.summary.Duration {
-		s.slowest[p.OperationName] = e
+	s.duration += e.summary.Duration.Duration()
+	if old := s.slowest[e.summary.OperationName]; old == nil || e.summary.Duration >= old.summary.Duration {
+		s.slowest[e.summary.OperationName] = e
 	}
-	return true
+	return gone
+}
+
+// forget takes profiles out of the log.
+func (s *Store) forget(ids []string) {
+	if s.opts.Log == nil {
+		return
+	}
+	for _, id := range ids {
+		_ = s.opts.Log.Forget(id) // the log tells of its errors itself
+	}
 }
 
 // victim returns which entry to give up: the oldest that is not the slowest of
@@ -182,6 +224,8 @@ func notFound(id string, candidates []string) error {
 // tells which it would with dryRun.
 func (s *Store) Cleanup(maxAge time.Duration, dryRun bool) (removed int, freed int64) {
 	before := time.Now().Add(-maxAge)
+	var gone []string
+	defer func() { s.forget(gone) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := len(s.entries) - 1; i >= 0; i-- {
@@ -192,6 +236,7 @@ func (s *Store) Cleanup(maxAge time.Duration, dryRun bool) (removed int, freed i
 		removed++
 		freed += e.size()
 		if !dryRun {
+			gone = append(gone, e.summary.ProfileID)
 			s.remove(i)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/pulsectl/pulsectl/internal/otlp"
+	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/tracing"
 )
 
@@ -41,21 +41,46 @@ func child(ctx context.Context, s *tracing.Store, i int) {
 	sp.End()
 }
 
+// childAtOnce gives the same attributes in one call.
+func childAtOnce(ctx context.Context, s *tracing.Store, i int) {
+	_, sp := s.Start(ctx, "child", tracing.StartOptions{})
+	sp.SetAttributes(attribute.String("http.request.method", "GET"), attribute.String("http.route", "/api/v1/users/{id}"),
+		attribute.Int("http.response.status_code", 200), attribute.Int("user.id", i), attribute.Bool("cache.hit", true))
+	sp.End()
+}
+
 // perRoot is how many children a root has: a trace grows like one of a
 // long job, and never up to the span limit.
 const perRoot = 1000
 
 func BenchmarkChildSpan(b *testing.B) {
-	b.Run("native", func(b *testing.B) {
+	for name, child := range map[string]func(context.Context, *tracing.Store, int){"native": childAtOnce, "one by one": child} {
+		b.Run(name, func(b *testing.B) {
+			s := newStore(b, tracing.Options{})
+			ctx, root := s.Start(context.Background(), "root", tracing.StartOptions{})
+			defer track(b, 1)()
+			for i := 0; b.Loop(); i++ {
+				if i%perRoot == 0 {
+					root.End()
+					ctx, root = s.Start(context.Background(), "root", tracing.StartOptions{})
+				}
+				child(ctx, s, i)
+			}
+			root.End()
+		})
+	}
+	b.Run("before it lands", func(b *testing.B) { // the tracer's share: the store gets them while the clock stands
 		s := newStore(b, tracing.Options{})
 		ctx, root := s.Start(context.Background(), "root", tracing.StartOptions{})
-		defer track(b, 1)()
+		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			if i%perRoot == 0 {
+			if i%200 == 199 {
+				b.StopTimer()
 				root.End()
 				ctx, root = s.Start(context.Background(), "root", tracing.StartOptions{})
+				b.StartTimer()
 			}
-			child(ctx, s, i)
+			childAtOnce(ctx, s, i)
 		}
 		root.End()
 	})
@@ -100,50 +125,92 @@ func BenchmarkParseTraceparent(b *testing.B) {
 	}
 }
 
+// BenchmarkAddOTLP takes requests in until the store is full and beyond, so that
+// packing and eviction are a part of it.
 func BenchmarkAddOTLP(b *testing.B) {
-	s := newStore(b, tracing.Options{})
-	body := batch(b, 50, 10, func(tr int, sp *otlp.Span) {
-		for _, key := range []string{"http.request.method", "http.route", "server.address", "user.id", "request.id"} {
-			sp.Attrs = append(sp.Attrs, otlp.KeyValue{Key: key, Value: otlp.String("some text")})
-		}
-		sp.Attrs = append(sp.Attrs, otlp.KeyValue{Key: "http.response.status_code", Value: otlp.Int(200)}, otlp.KeyValue{Key: "cache.hit", Value: otlp.Bool(true)})
-	})
+	s := newStore(b, tracing.Options{MaxBytes: 64 << 20})
+	shop := templates(16)
+	var body []byte
+	spans, used := 0, time.Duration(0)
 	b.ReportAllocs()
-	used := time.Duration(0)
-	for b.Loop() {
+	for n := uint32(1); b.Loop(); n++ {
+		b.StopTimer()
+		t := shop[n%16]
+		body = t.request(body, n)
+		b.StartTimer()
 		start := processorTime(b)
-		if _, _, err := s.AddOTLP(body); err != nil {
-			b.Fatal(err)
+		if _, rejected, err := s.AddOTLP(body); err != nil || rejected > 0 {
+			b.Fatal(rejected, err)
 		}
 		used += processorTime(b) - start
-		b.StopTimer()
-		s.Cleanup(0, false)
-		b.StartTimer()
+		spans += t.spans
 	}
-	b.ReportMetric(float64(used.Nanoseconds())/float64(b.N*500), "cpu-ns/span")
+	st := s.Stats()
+	b.ReportMetric(float64(used.Nanoseconds())/float64(spans), "cpu-ns/span")
+	b.ReportMetric(float64(st.Bytes)/float64(st.Spans), "kept-B/span")
 }
 
+// BenchmarkFind asks a store of a million spans in 100,000 traces.
 func BenchmarkFind(b *testing.B) {
 	s := newStore(b, tracing.Options{})
-	add(b, s, batch(b, 10_000, 10))
-	b.Run("newest of a service", func(b *testing.B) {
-		defer track(b, 1)()
-		for b.Loop() {
-			if _, err := s.Find(tracing.Query{Service: "shop"}); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("no tag matches", func(b *testing.B) {
-		tag, err := tracing.ParseTag("nothing=1")
+	shop := templates(16)
+	var body []byte
+	for n := uint32(1); s.Stats().Spans < 1_000_000; n++ {
+		body = shop[n%16].request(body, n)
+		add(b, s, body)
+	}
+	tag := func(text string) []tracing.Tag {
+		tag, err := tracing.ParseTag(text)
 		if err != nil {
 			b.Fatal(err)
 		}
+		return []tracing.Tag{tag}
+	}
+	for _, tt := range []struct {
+		name string
+		q    tracing.Query
+	}{
+		{"newest of a service", tracing.Query{Service: "payments"}},
+		{"service and duration", tracing.Query{Service: "payments", MinDuration: 50 * time.Millisecond}},
+		{"errors", tracing.Query{Status: api.StatusError}},
+		{"nothing matches", tracing.Query{Service: "payments", MinDuration: time.Hour}},
+		{"operation", tracing.Query{Operation: "GET /api/v1/payments/{id}/3"}},
+		{"no such attribute", tracing.Query{Tags: tag("nothing=1")}},
+		{"no such value", tracing.Query{Tags: tag("http.response.status_code=999")}},
+		{"no such text", tracing.Query{Text: "nowhere at all"}},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			defer track(b, 1)()
+			tt.q.Limit = 20
+			for b.Loop() {
+				if _, err := s.Find(tt.q); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	page, err := s.Find(tracing.Query{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("by id", func(b *testing.B) {
 		defer track(b, 1)()
 		for b.Loop() {
-			if _, err := s.Find(tracing.Query{Tags: []tracing.Tag{tag}}); err != nil {
+			if _, err := s.Get(page.Traces[0].TraceID); err != nil {
 				b.Fatal(err)
 			}
+		}
+	})
+	b.Run("statistics", func(b *testing.B) {
+		defer track(b, 1)()
+		for b.Loop() {
+			s.Operations(tracing.StatsQuery{})
+		}
+	})
+	b.Run("graph", func(b *testing.B) {
+		defer track(b, 1)()
+		for b.Loop() {
+			s.Graph(tracing.StatsQuery{})
 		}
 	})
 }

@@ -111,12 +111,25 @@ func TestIncompleteTrace(t *testing.T) {
 
 func TestForeignSecretsAndHugeValues(t *testing.T) {
 	s := newStore(t, tracing.Options{})
-	add(t, s, batch(t, 1, 1, func(_ int, sp *otlp.Span) {
-		sp.Attrs = []otlp.KeyValue{{Key: "http.request.header.cookie", Value: otlp.String("S3CRET")}, {Key: "huge", Value: otlp.String(strings.Repeat("x", 2<<20))}}
-	}))
-	tags := get(t, s).Spans[0].Tags
-	if tags["http.request.header.cookie"] != "***" || len(tags["huge"].(string)) != 16<<10 {
-		t.Errorf("cookie %v, huge of %d bytes", tags["http.request.header.cookie"], len(tags["huge"].(string)))
+	body := batch(t, 1, 2, func(_ int, sp *otlp.Span) {
+		sp.Attrs = []otlp.KeyValue{{Key: "http.request.header.cookie", Value: otlp.String("S3CRET")}, {Key: "huge", Value: otlp.String(strings.Repeat("x", 512<<10))}}
+		if sp.ParentID != [8]byte{} {
+			sp.Attrs[1].Value.Str = strings.Repeat("x", 2<<20)
+		}
+	})
+	if accepted, rejected, err := s.AddOTLP(body); accepted != 1 || rejected != 1 || err != nil || s.Stats().Dropped["too_large"] != 1 {
+		t.Errorf("a span of 512 kB and one of 2 MB: %d accepted, %d rejected, %v", accepted, rejected, err)
+	}
+	sp := get(t, s).Spans[0]
+	if sp.Tags["http.request.header.cookie"] != "***" || len(sp.Tags["huge"].(string)) != 16<<10 || sp.Dropped.Value() != 1 {
+		t.Errorf("cookie %v, huge of %d bytes, %d dropped", sp.Tags["http.request.header.cookie"], len(sp.Tags["huge"].(string)), sp.Dropped.Value())
+	}
+	tag, err := tracing.ParseTag("http.request.header.cookie=S3CRET")
+	if page, _ := s.Find(tracing.Query{Tags: []tracing.Tag{tag}}); err != nil || page.Total != 0 {
+		t.Error("a filter tells the secret")
+	}
+	if page, _ := s.Find(tracing.Query{Text: "s3cret"}); page.Total != 0 {
+		t.Error("a text filter tells the secret")
 	}
 }
 

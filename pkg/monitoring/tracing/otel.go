@@ -50,37 +50,47 @@ func (t *tracer) Start(ctx context.Context, name string, opts ...trace.SpanStart
 }
 
 // SpanContext returns the span's ids.
-func (sp *span) SpanContext() trace.SpanContext { return sp.sc }
+func (sp *span) SpanContext() trace.SpanContext {
+	c := trace.SpanContextConfig{TraceID: sp.id, SpanID: sp.own, TraceFlags: sp.flags}
+	if sp.state != nil {
+		c.TraceState = *sp.state
+	}
+	return trace.NewSpanContext(c)
+}
 
 // TracerProvider returns the provider of the span's store.
-func (sp *span) TracerProvider() trace.TracerProvider { return sp.store.provider }
+func (sp *span) TracerProvider() trace.TracerProvider { return sp.a.store.provider }
 
 // IsRecording tells whether the span is sampled and has not ended.
 func (sp *span) IsRecording() bool {
-	if sp.rec == nil {
-		return false
+	running := sp.lock()
+	if running {
+		sp.a.mu.Unlock()
 	}
-	sp.rec.mu.Lock()
-	defer sp.rec.mu.Unlock()
-	return !sp.ended
+	return running
 }
 
-// End ends the span.
+// End ends the span. Deferred, it notes a panic as an exception event and lets
+// it go on.
 func (sp *span) End(opts ...trace.SpanEndOption) {
 	var at time.Time
+	stack := false
 	if len(opts) > 0 {
 		c := trace.NewSpanEndConfig(opts...)
-		at = c.Timestamp()
+		at, stack = c.Timestamp(), c.StackTrace()
 	}
-	sp.end(at)
+	if reason := recover(); reason != nil {
+		defer panic(reason)
+		sp.addException(time.Now(), reason, fmt.Sprint(reason), nil, stack)
+	}
+	sp.end(at, nil)
 }
 
 // SetName replaces the name.
 func (sp *span) SetName(name string) {
 	if sp.lock() {
-		sp.name = clip(name, maxName)
-		sp.rec.sum = nil
-		sp.rec.mu.Unlock()
+		sp.head.Name = clip(name, maxName)
+		sp.a.mu.Unlock()
 	}
 }
 
@@ -89,15 +99,15 @@ func (sp *span) SetAttributes(kvs ...attribute.KeyValue) {
 	if !sp.lock() {
 		return
 	}
-	for _, kv := range kvs {
-		sp.setAttr(sp.store.attr(kv))
+	for i := range kvs {
+		sp.set(&kvs[i])
 	}
-	sp.rec.mu.Unlock()
+	sp.a.unlock()
 }
 
 // AddEvent notes that something happened.
 func (sp *span) AddEvent(name string, opts ...trace.EventOption) {
-	if sp.rec != nil {
+	if sp.gen != 0 {
 		c := trace.NewEventConfig(opts...)
 		sp.addEvent(c.Timestamp(), name, "", c.Attributes())
 	}
@@ -105,7 +115,7 @@ func (sp *span) AddEvent(name string, opts ...trace.EventOption) {
 
 // AddLink links to another span.
 func (sp *span) AddLink(l trace.Link) {
-	if sp.rec == nil {
+	if sp.gen == 0 {
 		return
 	}
 	if !l.SpanContext.IsValid() && len(l.Attributes) == 0 && l.SpanContext.TraceState().Len() == 0 {
@@ -115,59 +125,69 @@ func (sp *span) AddLink(l trace.Link) {
 		TraceID: l.SpanContext.TraceID(), SpanID: l.SpanContext.SpanID(),
 		TraceState: l.SpanContext.TraceState().String(), Flags: uint32(l.SpanContext.TraceFlags()),
 	}
-	link.Attrs, link.Dropped = sp.store.convert(nil, l.Attributes)
+	link.Attrs, link.Dropped = sp.a.store.convert(nil, l.Attributes)
 	if !sp.lock() {
 		return
 	}
-	defer sp.rec.mu.Unlock()
-	if int(sp.links) >= sp.store.opts.MaxLinks || !sp.put(otlp.AppendLink(*sp.buf, &link)) {
-		sp.dropped[2]++
-		return
-	}
-	sp.links++
+	sp.addRepeated(otlp.AppendLink(sp.buf, &link), otlp.FieldLinks, sp.a.store.opts.MaxLinks, &sp.links, &sp.head.Dropped[2])
+	sp.a.unlock()
 }
 
 // RecordError adds an exception event. The status stays as it is.
 func (sp *span) RecordError(err error, opts ...trace.EventOption) {
-	if err == nil || sp.rec == nil {
+	if err == nil || sp.gen == 0 {
 		return
 	}
 	c := trace.NewEventConfig(opts...)
-	kvs := append(slices.Clip(c.Attributes()), attribute.String("exception.type", typeName(err)), attribute.String("exception.message", err.Error()))
-	if c.StackTrace() {
+	sp.addException(c.Timestamp(), err, err.Error(), c.Attributes(), c.StackTrace())
+}
+
+func (sp *span) addException(at time.Time, reason any, message string, kvs []attribute.KeyValue, stack bool) {
+	kvs = append(slices.Clip(kvs), attribute.String("exception.type", typeName(reason)), attribute.String("exception.message", message))
+	if stack {
 		kvs = append(kvs, attribute.String("exception.stacktrace", string(debug.Stack())))
 	}
-	sp.addEvent(c.Timestamp(), "exception", "", kvs)
+	sp.addEvent(at, "exception", "", kvs)
 }
 
 // SetStatus sets the status; Ok stands over Error, Error over Unset.
 func (sp *span) SetStatus(code codes.Code, description string) {
-	if sp.rec == nil {
+	if sp.gen == 0 {
 		return
 	}
-	description = sp.store.masker.text(description)
+	description = sp.a.store.masker.text(description)
 	if !sp.lock() {
 		return
 	}
-	defer sp.rec.mu.Unlock()
+	defer sp.a.mu.Unlock()
 	switch {
 	case code == codes.Ok:
-		sp.outcome, sp.message = ok, ""
+		sp.outcome, sp.head.Status = ok, ""
 	case code == codes.Error && sp.outcome != ok:
-		sp.outcome, sp.message = failed, clip(description, sp.store.opts.MaxValueBytes)
+		sp.outcome, sp.head.Status = failed, clip(description, sp.a.store.opts.MaxValueBytes)
 	}
 }
 
-func typeName(err error) string {
-	t := reflect.TypeOf(err)
+func typeName(v any) string {
+	t := reflect.TypeOf(v)
 	if t.PkgPath() == "" && t.Name() == "" {
 		return t.String() // a pointer, say *url.Error
 	}
 	return t.PkgPath() + "." + t.Name()
 }
 
+// maxDepth is how deep arrays and maps in a value may nest, which is less than
+// can be read back. What is deeper becomes text.
+const maxDepth = 16
+
 // value converts an attribute's value.
-func value(v attribute.Value) otlp.Value {
+func value(v attribute.Value) otlp.Value { return valueWithin(v, maxDepth) }
+
+func valueWithin(v attribute.Value, depth int) otlp.Value {
+	if depth == 0 {
+		return otlp.String(v.String())
+	}
+	inner := func(v attribute.Value) otlp.Value { return valueWithin(v, depth-1) }
 	switch v.Type() {
 	case attribute.STRING:
 		return otlp.String(v.AsString())
@@ -188,11 +208,11 @@ func value(v attribute.Value) otlp.Value {
 	case attribute.BYTESLICE:
 		return otlp.Bytes(string(v.AsByteSlice()))
 	case attribute.SLICE:
-		return array(v.AsSlice(), value)
+		return array(v.AsSlice(), inner)
 	case attribute.MAP:
 		var pairs []otlp.KeyValue
 		for _, kv := range v.AsMap() {
-			pairs = append(pairs, otlp.KeyValue{Key: string(kv.Key), Value: value(kv.Value)})
+			pairs = append(pairs, otlp.KeyValue{Key: string(kv.Key), Value: inner(kv.Value)})
 		}
 		return otlp.Map(pairs...)
 	default:

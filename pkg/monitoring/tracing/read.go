@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unsafe"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -38,106 +37,124 @@ func (s *Store) Get(id string) (api.Trace, error) { return s.GetWithin(id, 0) }
 // size: spans that do not fit are left out, the last ones, and the trace is
 // marked as truncated.
 func (s *Store) GetWithin(id string, maxJSON int) (api.Trace, error) {
-	if len(id) < 4 || len(id) > 32 {
-		return api.Trace{}, fmt.Errorf("%w: %q is no trace id nor 4 or more of its first digits", ErrNotFound, clip(id, 64))
-	}
-	rec, err := s.lookup(id)
+	v, err := s.find(id)
 	if err != nil {
 		return api.Trace{}, err
 	}
 	budget := newBudget(maxJSON)
-	return s.trace(rec, true, &budget), nil
+	return s.trace(v, true, &budget), nil
 }
 
-func (s *Store) lookup(id string) (*record, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if full, err := ParseTraceID(id); err == nil {
-		if rec := s.traces[full]; rec != nil {
-			return rec, nil
-		}
-		return nil, fmt.Errorf("%w: %s", ErrNotFound, id)
+// find returns the trace of an id or of its beginning.
+func (s *Store) find(id string) (*view, error) {
+	if len(id) < 4 || len(id) > 32 {
+		return nil, fmt.Errorf("%w: %q is no trace id nor 4 or more of its first digits", ErrNotFound, clip(id, 64))
 	}
+	full, err := ParseTraceID(id)
+	if err != nil {
+		if full, err = s.complete(id); err != nil {
+			return nil, err
+		}
+	}
+	return s.view(full)
+}
+
+// complete returns the only id that begins with prefix.
+func (s *Store) complete(prefix string) (TraceID, error) {
 	var fits []TraceID
-	for tid := range s.traces {
+	add := func(id TraceID) {
 		var digits [32]byte
-		hex.Encode(digits[:], tid[:])
-		if string(digits[:len(id)]) == id {
-			fits = append(fits, tid)
+		hex.Encode(digits[:], id[:])
+		if string(digits[:len(prefix)]) == prefix {
+			fits = append(fits, id)
 		}
 	}
+	s.eachActive(func(r activeRef) bool {
+		add(r.id)
+		return true
+	})
+	s.mu.RLock()
+	s.traces.places(func(p uint32) bool {
+		add(s.traces.id[p])
+		return true
+	})
+	s.mu.RUnlock()
+	sortIDs(fits)
+	fits = slices.Compact(fits) // active ones that have landed in part are there twice
 	switch len(fits) {
 	case 0:
-		return nil, fmt.Errorf("%w: %q", ErrNotFound, id)
+		return TraceID{}, fmt.Errorf("%w: %q", ErrNotFound, prefix)
 	case 1:
-		return s.traces[fits[0]], nil
+		return fits[0], nil
 	}
-	slices.SortFunc(fits, func(a, b TraceID) int { return strings.Compare(string(a[:]), string(b[:])) })
-	e := &AmbiguousError{Prefix: id, Total: len(fits)}
+	e := &AmbiguousError{Prefix: prefix, Total: len(fits)}
 	for _, tid := range fits[:min(len(fits), 10)] {
 		e.Candidates = append(e.Candidates, tid.String())
 	}
-	return nil, e
+	return TraceID{}, e
 }
 
 // trace makes the api value, with as many spans as the budget allows, which it
 // takes them from.
-func (s *Store) trace(r *record, withSpans bool, budget *budget) api.Trace {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	sum := s.summarize(r)
+func (s *Store) trace(v *view, withSpans bool, budget *budget) api.Trace {
+	sum := v.summary(s)
 	complete := sum.complete
 	t := api.Trace{
-		TraceID: r.id.String(), RequestID: otlp.Text(r.requestID), StartTime: api.Unix(sum.start), StartUnixNano: api.Nano(sum.start),
-		Metadata: map[string]any{}, Root: sum.root, Service: sum.service, Services: slices.Clone(sum.services),
+		TraceID: v.id.String(), RequestID: otlp.Text(v.note.requestID), StartTime: api.Unix(v.start), StartUnixNano: api.Nano(v.start),
+		Metadata: map[string]any{}, Root: sum.root, Service: sum.service, Services: sum.services,
 		SpanCount: api.CountOf(sum.spans), ErrorCount: api.CountOf(sum.errors), Status: sum.status, Complete: &complete,
-		ProfileIDs: slices.Clone(r.profiles),
+		ProfileIDs: slices.Clone(v.note.profiles),
 	}
-	if r.userID != "" {
-		user := otlp.Text(r.userID)
+	if v.note.userID != "" {
+		user := otlp.Text(v.note.userID)
 		t.UserID = &user
 	}
-	for _, a := range sum.attrs {
+	for _, a := range (&door{store: s}).resource(sum.resource) {
 		t.Metadata[otlp.Text(a.Key)] = a.Value.Any()
 	}
-	for _, a := range r.metadata {
+	for _, a := range v.note.metadata {
+		a = s.fit(a)
 		t.Metadata[otlp.Text(a.Key)] = a.Value.Any()
 	}
 	if sum.status != api.StatusActive {
-		t.EndTime = api.Unix(sum.end)
-		d := api.Seconds(max(sum.end-sum.start, 0))
+		t.EndTime = api.Unix(v.end)
+		d := api.Seconds(max(v.end-v.start, 0))
 		t.Duration = &d
 	}
 	if withSpans {
-		t.Spans, t.Truncated = s.spans(r, budget)
+		t.Spans, t.Truncated = s.spans(v, budget)
 	}
 	return t
 }
 
 // spans returns the spans in the order of their starts; of those that start
 // together the longest is first, which is the parent as a rule.
-func (s *Store) spans(r *record, budget *budget) (out []api.Span, truncated bool) {
-	order := slices.AppendSeq(make([]*entry, 0, r.spans.n), r.spans.all)
-	slices.SortStableFunc(order, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(b.end, a.end)) })
-	var sp otlp.Span
-	for _, e := range order {
-		if err := sp.Decode(r.message(e)); err != nil {
-			continue // it was decoded before it was kept
+func (s *Store) spans(v *view, budget *budget) (out []api.Span, truncated bool) {
+	slices.SortFunc(v.spans, func(a, b viewSpan) int {
+		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(b.took, a.took), slices.Compare(a.id[:], b.id[:]))
+	})
+	var u unpacker
+	defer u.close()
+	d := door{store: s}
+	for i := range v.spans {
+		sp := &v.spans[i]
+		one, ok := d.span(sp, v.bytes(sp, &u))
+		if !ok {
+			continue // its block is damaged
 		}
-		one := convertSpan(&sp, e.outcome, r.resources[e.resource].service, r.scopes[e.scope])
 		if !budget.take(&one) {
 			return out, true
 		}
 		out = append(out, one)
 	}
-	for running := r.running; running != nil; running = running.next {
-		one := s.runningSpan(running)
+	for i := range v.running {
+		one := d.running(&v.running[i])
 		if !budget.take(&one) {
 			return out, true
 		}
 		out = append(out, one)
 	}
-	if r.open > 0 {
+	if len(v.running) > 0 {
 		slices.SortStableFunc(out, compareSpans)
 	}
 	return out, false
@@ -156,20 +173,6 @@ func compareSpans(a, b api.Span) int {
 		return 1
 	}
 	return cmp.Compare(*b.Duration, *a.Duration)
-}
-
-func (s *Store) runningSpan(sp *span) api.Span {
-	var fields otlp.Span
-	if sp.buf != nil {
-		if err := fields.Decode(*sp.buf); err != nil {
-			fields = otlp.Span{StatusMessage: err.Error()}
-		}
-	}
-	head := sp.head(sp.begun)
-	head.Attrs, head.Events, head.Links = fields.Attrs, fields.Events, fields.Links
-	out := convertSpan(&head, sp.outcome, s.resource.service, sp.rec.scopes[sp.scope])
-	out.EndTime, out.Duration = api.Time{}, nil
-	return out
 }
 
 var kinds = [...]string{"internal", "internal", "server", "client", "producer", "consumer"}
@@ -223,7 +226,3 @@ func tags(attrs []otlp.KeyValue) map[string]any {
 	}
 	return m
 }
-
-// alias returns b as a string without copying, for as long as b is not changed:
-// blocks only grow.
-func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

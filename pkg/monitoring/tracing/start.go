@@ -19,6 +19,7 @@ type StartOptions struct {
 	Time    time.Time         // of the start; zero means now
 	Scope   string            // the instrumentation's name
 	NewRoot bool              // ignore the span in the context
+	TraceID TraceID           // of a root; zero means a new one
 	Remote  trace.SpanContext // parent in another process, if valid; the context's span does not count then
 
 	RequestID string               // of the trace, if this span is what the request began with
@@ -37,175 +38,212 @@ func (s *Store) Start(ctx context.Context, name string, o StartOptions) (context
 
 func (s *Store) start(ctx context.Context, name string, o *StartOptions) *span {
 	name, kind := clip(name, maxName), max(o.Kind, trace.SpanKindInternal)
-	parent, local := o.parentIn(ctx)
-	id, flags := parent.TraceID(), parent.TraceFlags()&^trace.FlagsSampled
-	if !parent.IsValid() {
-		id, parent, local = NewTraceID(), trace.SpanContext{}, nil
+	if kind > trace.SpanKindConsumer {
+		kind = trace.SpanKindInternal
 	}
-	sampled := s.sample(parent, id, name, kind)
-	var rec *record
-	if sampled {
-		flags |= trace.FlagsSampled
-		rec = s.lockRunning(local)
+	from := o.parentIn(ctx)
+	root, fresh := from.complete(o)
+	if !s.sample(&from, root, name, kind) {
+		return s.silentSpan(ctx, &from)
 	}
-	var sp *span
-	var now time.Time
-	if rec != nil {
-		sp = rec.newSpan()
-		sp.begun = rec.now()
-	} else {
-		sp, now = new(span), time.Now()
-		sp.begun = now.UnixNano()
+	a, begun, entered := s.rejoin(from.local, from.id), int64(0), false
+	if a == nil {
+		a, entered = s.enter(from.id, fresh, o.now()), true
+		begun = a.base
 	}
-	if !o.Time.IsZero() {
-		sp.begun = o.Time.UnixNano()
-	}
-	sp.Context, sp.store, sp.name, sp.parent, sp.kind = ctx, s, name, parent.SpanID(), uint8(kind)
-	sp.sc = trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: NewSpanID(), TraceFlags: flags, TraceState: parent.TraceState()})
 	switch {
-	case rec != nil:
-		s.attach(rec, sp, o.Scope)
-		rec.mu.Unlock()
-	case sampled:
-		s.join(sp, o, now)
+	case !o.Time.IsZero():
+		begun = o.Time.UnixNano()
+	case begun == 0 || a.open > 0:
+		begun = a.now()
 	}
-	if len(o.Attrs) > 0 {
-		sp.SetAttributes(o.Attrs...)
+	if a.landed+len(a.spans)+a.open >= s.opts.MaxSpans {
+		a.mu.Unlock()
+		s.dropped[overLimit].Add(1)
+		from.flags |= trace.FlagsSampled
+		return s.silentSpan(ctx, &from)
 	}
+	sp := a.handle()
+	sp.Context, sp.id, sp.own, sp.state, sp.flags = ctx, from.id, NewSpanID(), from.state, from.flags|trace.FlagsSampled
+	sl := a.take()
+	sl.begin(sp, from.span, name, kind, begun)
+	sl.scope = a.scopeIndex(o.Scope)
+	for i := range o.Attrs {
+		sl.set(&o.Attrs[i])
+	}
+	if o.RequestID != "" || o.UserID != "" || len(o.Metadata) > 0 {
+		a.describe(o.RequestID, o.UserID, o.Metadata)
+	}
+	a.unlock()
 	for _, l := range o.Links {
 		sp.AddLink(l)
+	}
+	if entered {
+		s.limitActive()
 	}
 	return sp
 }
 
+// complete gives a span without a parent its trace. It says whether the span is
+// a root, and whether its trace's id is in no other's hands.
+func (from *origin) complete(o *StartOptions) (root, fresh bool) {
+	root = !from.id.IsValid() || !from.span.IsValid()
+	if root {
+		from.local, from.span = nil, SpanID{}
+	}
+	if !from.id.IsValid() {
+		from.id = o.TraceID
+		if fresh = !from.id.IsValid(); fresh {
+			from.id = NewTraceID()
+		}
+	}
+	return root, fresh
+}
+
+// silentSpan returns a span that records nothing.
+func (s *Store) silentSpan(ctx context.Context, from *origin) *span {
+	return &span{Context: ctx, slot: &s.silent, id: from.id, own: NewSpanID(), state: from.state, flags: from.flags}
+}
+
 const maxName = 1024 // bytes of a span's name
 
-// sample asks the sampler; the usual case needs none.
-func (s *Store) sample(parent trace.SpanContext, id TraceID, name string, kind trace.SpanKind) bool {
-	if s.opts.Sampler != nil {
-		return s.opts.Sampler(Sampling{Parent: parent, TraceID: id, Name: name, Kind: kind})
+// now returns when a trace begins that its span starts: by the span's own time
+// if a clock told it, which saves to ask the clock again.
+func (o *StartOptions) now() time.Time {
+	if o.Time != o.Time.Round(0) { // it has a reading of the monotonic clock
+		return o.Time
 	}
-	return !parent.IsValid() || parent.IsSampled()
+	return time.Now()
 }
 
-// parentIn returns the parent's context, and the span itself if it is ours.
-func (o *StartOptions) parentIn(ctx context.Context) (trace.SpanContext, *span) {
+// origin is what a span inherits.
+type origin struct {
+	id     TraceID // zero for a root
+	span   SpanID
+	flags  trace.TraceFlags // without sampled
+	remote bool
+	wanted bool // its parent is sampled
+	state  *trace.TraceState
+	local  *span // the parent if it is ours
+}
+
+// sample asks the sampler; the usual case needs none.
+func (s *Store) sample(from *origin, root bool, name string, kind trace.SpanKind) bool {
+	if s.opts.Sampler == nil {
+		return root || from.wanted
+	}
+	o := Sampling{TraceID: from.id, Name: name, Kind: kind}
+	if !root {
+		o.Parent = from.spanContext()
+	}
+	return s.opts.Sampler(o)
+}
+
+func (from *origin) spanContext() trace.SpanContext {
+	c := trace.SpanContextConfig{TraceID: from.id, SpanID: from.span, TraceFlags: from.flags, Remote: from.remote}
+	if from.wanted {
+		c.TraceFlags |= trace.FlagsSampled
+	}
+	if from.state != nil {
+		c.TraceState = *from.state
+	}
+	return trace.NewSpanContext(c)
+}
+
+// parentIn returns what the span inherits, by the options or the context.
+func (o *StartOptions) parentIn(ctx context.Context) origin {
 	switch {
 	case o.Remote.IsValid():
-		return o.Remote, nil
+		return foreignOrigin(o.Remote)
 	case o.NewRoot:
-		return trace.SpanContext{}, nil
+		return origin{}
 	}
-	if sp, ok := ctx.(*span); ok {
-		return sp.sc, sp
+	sp, ours := ctx.(*span)
+	if !ours {
+		v := ctx.Value(contextKey)
+		if sp, ours = v.(*span); !ours {
+			if other, found := v.(trace.Span); found {
+				return foreignOrigin(other.SpanContext())
+			}
+			return origin{}
+		}
 	}
-	switch sp := ctx.Value(contextKey).(type) {
-	case *span:
-		return sp.sc, sp
-	case trace.Span:
-		return sp.SpanContext(), nil
+	return origin{
+		id: sp.id, span: sp.own, flags: sp.flags &^ trace.FlagsSampled, wanted: sp.flags.IsSampled(), state: sp.state, local: sp,
 	}
-	return trace.SpanContext{}, nil
 }
 
-// lockRunning returns the record that local runs in, locked, if another span
-// may start in it with no more than that lock.
-func (s *Store) lockRunning(local *span) *record {
-	if local == nil || local.store != s || local.rec == nil {
+func foreignOrigin(sc trace.SpanContext) origin {
+	from := origin{
+		id: sc.TraceID(), span: sc.SpanID(), flags: sc.TraceFlags() &^ trace.FlagsSampled, wanted: sc.IsSampled(), remote: sc.IsRemote(),
+	}
+	if state := sc.TraceState(); state.Len() > 0 {
+		from.state = keepState(state)
+	}
+	return from
+}
+
+// keepState is apart so that a span without a state allocates none.
+func keepState(s trace.TraceState) *trace.TraceState { return &s }
+
+// rejoin returns the trace that parent runs or ran in, locked, if it is active
+// still and ours.
+func (s *Store) rejoin(parent *span, id TraceID) *active {
+	if parent == nil || parent.gen == 0 || parent.a.store != s {
 		return nil
 	}
-	rec := local.rec
-	rec.mu.Lock()
-	if rec.gone || rec.open == 0 {
-		rec.mu.Unlock()
-		return nil
+	if r := (activeRef{parent.a, id}); r.lock() {
+		return r.a
 	}
-	return rec
+	return nil
 }
 
-// join adds sp to the record of its trace, which becomes active by it.
-func (s *Store) join(sp *span, o *StartOptions, now time.Time) {
-	s.mu.Lock()
-	rec := s.obtain(sp.sc.TraceID())
-	rec.mu.Lock()
-	if rec.clock.IsZero() {
-		rec.clock = now
+// scopeIndex returns the place of a scope among the trace's. A trace has at
+// most 65,535; those beyond count as the last.
+func (a *active) scopeIndex(name string) uint16 {
+	for i := range a.scopes {
+		if a.scopes[i] == name {
+			return uint16(i)
+		}
 	}
-	s.attach(rec, sp, o.Scope)
-	if o.RequestID != "" || o.UserID != "" || len(o.Metadata) > 0 {
-		s.describe(rec, o)
+	if len(a.scopes) < 1<<16-1 {
+		a.scopes = append(a.scopes, name)
+		a.use(int64(16 + len(name)))
 	}
-	if rec.queue != &s.active && rec.open > 0 {
-		s.active.move(rec)
-		s.forget(rec)
-	} else if rec.queue == nil {
-		s.shelve(rec)
-	}
-	rec.mu.Unlock()
-	s.limitActive()
-	s.mu.Unlock()
-	s.shrink()
+	return uint16(len(a.scopes) - 1)
 }
 
-// attach makes sp a running span of rec, unless the trace is full: then sp
-// stays one that records nothing. The caller holds the record's mu.
-func (s *Store) attach(rec *record, sp *span, scope string) {
-	if rec.spans.n+rec.open >= s.opts.MaxSpans {
-		s.dropped[overLimit].Add(1)
-		return
+// describe puts the request's own facts on its trace. The caller holds mu.
+func (a *active) describe(requestID, userID string, metadata []attribute.KeyValue) {
+	before := len(a.requestID) + len(a.userID)
+	if requestID != "" {
+		a.requestID = clip(requestID, 128)
 	}
-	before := rec.size
-	sp.rec, sp.charged, sp.scope = rec, openBytes, rec.scopeIndex(scope)
-	rec.size += openBytes
-	s.bytes.Add(rec.size - before)
-	sp.next = rec.running
-	if sp.next != nil {
-		sp.next.prev = sp
+	if userID != "" {
+		a.userID = clip(userID, 256)
 	}
-	rec.running = sp
-	rec.open++
-	if rec.start == 0 || sp.begun < rec.start {
-		rec.start = sp.begun
-	}
-	rec.sum = nil
-}
-
-// describe puts the request's own facts on its trace. The caller holds the
-// record's mu.
-func (s *Store) describe(rec *record, o *StartOptions) {
-	before := len(rec.requestID) + len(rec.userID)
-	if o.RequestID != "" {
-		rec.requestID = clip(o.RequestID, 128)
-	}
-	if o.UserID != "" {
-		rec.userID = clip(o.UserID, 256)
-	}
-	s.charge(rec, int64(len(rec.requestID)+len(rec.userID)-before))
-	for _, kv := range o.Metadata[:min(len(o.Metadata), 32)] {
-		a := s.attr(kv)
-		rec.metadata = append(rec.metadata, a)
-		s.charge(rec, int64(64+len(a.Key)+len(a.Value.Str)))
+	a.use(int64(len(a.requestID) + len(a.userID) - before))
+	for i := range metadata[:min(len(metadata), 32, 128-len(a.metadata))] {
+		m := a.store.attr(&metadata[i])
+		a.metadata = append(a.metadata, m)
+		a.use(int64(64 + len(m.Key) + len(m.Value.Str)))
 	}
 }
 
-// Describe adds to what StartOptions said of the trace that ctx's span belongs
-// to, such as the user once he is known. Without a span it does nothing.
+// Describe is [Span.Describe] for ctx's span. Without one it does nothing.
 func (s *Store) Describe(ctx context.Context, requestID, userID string, metadata ...attribute.KeyValue) {
-	sp, ok := ctx.Value(contextKey).(*span)
-	if !ok || sp.store != s || sp.rec == nil {
-		return
-	}
-	sp.rec.mu.Lock()
-	defer sp.rec.mu.Unlock()
-	if !sp.rec.gone && !sp.ended && len(sp.rec.metadata) < 128 {
-		s.describe(sp.rec, &StartOptions{RequestID: requestID, UserID: userID, Metadata: metadata})
+	if sp, found := ctx.Value(contextKey).(*span); found && sp.a.store == s {
+		Span{sp}.Describe(requestID, userID, metadata...)
 	}
 }
 
 // attr converts an attribute, masked and cut to the limits.
-func (s *Store) attr(kv attribute.KeyValue) otlp.KeyValue {
-	a := otlp.KeyValue{Key: clip(string(kv.Key), maxName), Value: value(kv.Value)}
-	return s.fit(a)
+func (s *Store) attr(kv *attribute.KeyValue) otlp.KeyValue {
+	key := clip(string(kv.Key), maxName)
+	if kv.Value.Type() == attribute.STRING {
+		return otlp.KeyValue{Key: key, Value: otlp.String(s.text(key, kv.Value.AsString()))}
+	}
+	return s.fit(otlp.KeyValue{Key: key, Value: value(kv.Value)})
 }
 
 // fit masks a secret and cuts a long text. Numbers are neither: a count of
@@ -218,17 +256,17 @@ func (s *Store) fit(a otlp.KeyValue) otlp.KeyValue {
 	return s.fitText(a)
 }
 
-func (s *Store) fitText(a otlp.KeyValue) otlp.KeyValue {
-	a.Value = s.masker.value(a.Key, a.Value)
-	if len(a.Value.Str) <= s.opts.MaxValueBytes {
-		return a
+// text is fit for text.
+func (s *Store) text(key, v string) string {
+	if len(v) <= s.opts.MaxValueBytes && s.masker.lookup(key).plain() {
+		return v
 	}
-	s.truncated.Add(1)
-	switch a.Value.Kind {
-	case otlp.KindArray, otlp.KindMap: // cut inside it would be broken: its beginning as text
-		a.Value = otlp.String(clip(a.Value.Text(), s.opts.MaxValueBytes))
-	default:
-		a.Value.Str = clip(a.Value.Str, s.opts.MaxValueBytes)
+	return s.fitText(otlp.KeyValue{Key: key, Value: otlp.String(v)}).Value.Str // text stays text
+}
+
+func (s *Store) fitText(a otlp.KeyValue) otlp.KeyValue {
+	if s.veil(&a) {
+		s.truncated.Add(1)
 	}
 	return a
 }

@@ -7,12 +7,19 @@
 // Start puts into the context is an OpenTelemetry span too, so either may be
 // the parent of the other.
 //
-// Each ended span is kept as one OTLP message in blocks of bytes, with a short
-// index entry beside it; api values are made when somebody reads. A trace with
-// a running span is active; afterwards it waits in one of two queues, the
-// failed and slow ones apart, until bytes or age push it out, oldest first.
-// Ordinary traces cannot push out failed or slow ones while those fill less
+// A trace with a running span is active: it is in a table of its own, its spans
+// in slots that others use after their end. What ended lands in the store, at
+// the latest when nothing runs.
+//
+// There each span is one OTLP message, kept as it was sent. Some thousand of
+// them lie in a chunk, one behind the other, with an index in columns; full
+// chunks are packed. A table of columns, an entry a trace, answers lists. The
+// oldest chunk makes room for the next; the spans of failed and slow traces move
+// on then, to a shelf that ordinary ones cannot push them from while it has less
 // than half of the store. Each span that is lost is counted with its reason.
+//
+// Readers get api values through one door, which masks secrets and applies the
+// limits. A [Log] may keep what the store has beyond the end of the process.
 package tracing
 
 import (
@@ -43,6 +50,8 @@ type Options struct {
 	MaxLinks      int // of a span; 0 means 128
 	MaxValueBytes int // of a text; longer ones are cut; 0 means 16 KiB
 	MaxSpanBytes  int // of a span as a whole; 0 means 1 MiB
+
+	Log Log // where spans outlive the process; nil means nowhere
 }
 
 // reason is why spans were dropped.
@@ -69,19 +78,35 @@ type Store struct {
 	resource resource // of local spans
 	provider *provider
 
-	bytes     atomic.Int64 // of all records, the active ones too
+	bytes     atomic.Int64 // of chunks, tables and active traces
 	received  atomic.Int64
 	truncated atomic.Int64
+	unlogged  atomic.Int64
 	dropped   [numReasons]atomic.Int64
 
-	mu     sync.Mutex // taken before a record's
-	traces map[TraceID]*record
-	active queue // with running spans, in the order they became active
-	plain  queue // finished, in the order of their last change
-	kept   queue // the same, failed or slow
+	table   table        // of active traces
+	running atomic.Int64 // in table
+	pool    sync.Pool    // of *active
+	silent  slot         // of spans that record nothing
 
-	briefs   []brief        // of the traces in plain and kept, in no order
-	services map[string]int // numbers of their bits in briefs, at most maxServiceBits
+	evicting   sync.Mutex // taken by who makes room, before mu
+	chunkBytes int        // of the messages of a full chunk
+
+	mu          sync.RWMutex // below the mu of an active trace
+	traces      index
+	shelves     [numShelves]shelf
+	families    map[uint32]*family // of traces with many spans, by their place
+	notes       map[uint32]string  // by the place of their trace
+	services    map[string]int     // numbers of their bits, at most maxServiceBits
+	locals      map[string]*sender // this process, by scope
+	unpacked    []*chunk           // full ones
+	chunks      uint64             // how many there were
+	owed        owed
+	sequences   [numShelves]uint64 // of the last records
+	replaying   bool               // only while New runs, as is the next
+	unpublished []*chunk           // full ones that the log has not got
+	used        []byte             // of a chunk that was packed, for the messages of another
+	scratch     []byte
 }
 
 // New returns an empty Store. Options out of bounds are an error.
@@ -112,12 +137,17 @@ func New(o Options) (*Store, error) {
 	o.MaxLinks = cmp.Or(o.MaxLinks, 128)
 	o.MaxValueBytes = cmp.Or(o.MaxValueBytes, 16<<10)
 	o.MaxSpanBytes = cmp.Or(o.MaxSpanBytes, 1<<20)
-	s := &Store{opts: o, masker: newMasker(o.Mask), traces: map[TraceID]*record{}, services: map[string]int{}, resource: localResource(o.Service)}
+	s := &Store{
+		opts: o, masker: newMasker(o.Mask), resource: localResource(o.Service),
+		chunkBytes: int(min(max(o.MaxBytes/32, 16<<10), chunkBytes)),
+		traces:     newIndex(), families: map[uint32]*family{}, notes: map[uint32]string{}, services: map[string]int{},
+	}
 	s.provider = &provider{store: s}
-	return s, nil
+	s.initActive()
+	return s, s.replay()
 }
 
-// Run drops traces older than Options.MaxAge until ctx is done. It looks once
+// Run drops traces older than Options.MaxAge and packs full chunks until ctx is done. It looks once
 // a second, or ten times in MaxAge if that is rarer.
 func (s *Store) Run(ctx context.Context) error {
 	tick := time.NewTicker(min(max(s.opts.MaxAge/10, time.Second), time.Minute))
@@ -128,6 +158,7 @@ func (s *Store) Run(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			s.removeOlder(now.Add(-s.opts.MaxAge), expired, false)
+			s.packFull(0)
 		}
 	}
 }
@@ -143,29 +174,44 @@ type Stats struct {
 	Traces, Active, Spans int
 	Bytes                 int64
 	Oldest                time.Time        // start of the oldest finished trace's first span; zero if there is none
-	Received              int64            // spans taken in since the start
-	Truncated             int64            // texts that were cut
+	Received              int64            // spans taken in since the start; those of this process count when they land
+	Truncated             int64            // texts of this process's spans that were cut; of others, api.Span.Dropped tells
+	Unlogged              int64            // spans that Options.Log did not take
 	Dropped               map[string]int64 // spans since the start by reason, each reason always present
 }
 
 // Stats returns the figures of now.
 func (s *Store) Stats() Stats {
-	st := Stats{Bytes: s.bytes.Load(), Received: s.received.Load(), Truncated: s.truncated.Load(), Dropped: map[string]int64{}}
+	st := Stats{Bytes: s.bytes.Load(), Received: s.received.Load(), Truncated: s.truncated.Load(), Unlogged: s.unlogged.Load(), Dropped: map[string]int64{}}
 	for r := range numReasons {
 		st.Dropped[reasonNames[r]] = s.dropped[r].Load()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st.Traces, st.Active = len(s.traces), s.active.n
-	oldest := int64(0)
-	for rec := s.active.first; rec != nil; rec = rec.next {
-		st.Spans += rec.extent()
+	here := map[TraceID]bool{}
+	s.eachActive(func(r activeRef) bool {
+		ended, running := r.extent()
+		st.Spans += ended + running
+		if running > 0 {
+			here[r.id] = true
+		}
+		return true
+	})
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	st.Active = len(here)
+	st.Traces = s.traces.n + st.Active
+	for id := range here {
+		if _, found := s.traces.find(&id); found {
+			st.Traces--
+		}
 	}
-	for i := range s.briefs {
-		b := &s.briefs[i]
-		st.Spans += int(b.spans)
-		if b.start > 0 && (oldest == 0 || b.start < oldest) {
-			oldest = b.start
+	oldest := int64(0)
+	for p, n := range s.traces.spans {
+		if n == 0 {
+			continue
+		}
+		st.Spans += int(n)
+		if start := s.traces.start[p]; start > 0 && (oldest == 0 || start < oldest) {
+			oldest = start
 		}
 	}
 	if oldest > 0 {
@@ -193,20 +239,15 @@ func (s *Store) Retention() api.Retention {
 // Link notes that a profile of the trace exists. It says whether the trace is
 // still kept; a trace holds at most 16 profiles, the last ones.
 func (s *Store) Link(id TraceID, profileID string) bool {
+	profileID = clip(profileID, 256)
+	if s.activeTrace(id).link(profileID) {
+		return true
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	rec := s.traces[id]
-	if rec == nil {
-		return false
+	p, found := s.traces.find(&id)
+	if found {
+		s.annotate(p, &note{profiles: []string{profileID}})
 	}
-	rec.mu.Lock()
-	defer rec.mu.Unlock()
-	if len(rec.profiles) == 16 {
-		rec.profiles = append(rec.profiles[:0:0], rec.profiles[1:]...)
-	}
-	rec.profiles = append(rec.profiles, clip(profileID, 256))
-	if rec.slot > 0 {
-		s.briefs[rec.slot-1].profiled = true
-	}
-	return true
+	return found
 }

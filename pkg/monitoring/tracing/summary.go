@@ -9,15 +9,19 @@ import (
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
-// summary is what a list shows of a trace. It is shared and not changed.
+// outcomes are the statuses that outcomes stand for.
+var outcomes = [...]api.Status{api.StatusOK, api.StatusOK, api.StatusError, api.StatusTimeout, api.StatusAborted}
+
+func (o outcome) status() api.Status { return outcomes[o] }
+
+// summary is what a list shows of a trace.
 type summary struct {
 	root, service string
 	status        api.Status
-	start, end    int64
 	spans, errors int
 	complete      bool
 	services      []api.TraceService
-	attrs         []otlp.KeyValue // of the root's resource
+	resource      []byte // of the root
 }
 
 // member is a span of either kind, as the summary looks at it.
@@ -25,70 +29,94 @@ type member struct {
 	id, parent SpanID
 	start      int64
 	outcome    outcome
-	running    bool
 	service    string
 	name       string
-	raw        string // its resource
+	resource   []byte
 }
 
-// members calls f for each span, those that ended first.
-func (r *record) members(local resource, f func(*member)) {
-	for e := range r.spans.all {
-		res := r.resources[e.resource]
-		m := member{id: e.id, parent: e.parent, start: e.start, outcome: e.outcome, service: res.service, name: alias(r.name(e)), raw: res.raw.Value()}
+// members calls f for each span, those that ended first. What f is given is the
+// same each time.
+func (v *view) members(local resource, f func(*member)) {
+	var m member
+	for i := range v.spans {
+		sp := &v.spans[i]
+		m = member{sp.id, sp.parent, sp.start, sp.outcome, sp.from.service, sp.name, sp.from.resource}
 		f(&m)
 	}
-	for sp := r.running; sp != nil; sp = sp.next {
-		m := member{
-			id: sp.sc.SpanID(), parent: sp.parent, start: sp.begun, outcome: sp.outcome, running: true,
-			service: local.service, name: sp.name, raw: local.raw.Value(),
-		}
+	for i := range v.running {
+		sp := &v.running[i]
+		m = member{sp.SpanID, sp.ParentID, nanos(sp.Start), sp.outcome, local.service, sp.Name, local.raw}
 		f(&m)
 	}
 }
 
-// summarize returns the trace's summary, kept until the trace changes. The
-// record's mu is held.
-func (s *Store) summarize(r *record) *summary {
-	if r.sum != nil {
-		return r.sum
-	}
-	sum := &summary{start: r.start, end: r.end, complete: true}
-	ids := make(map[SpanID]struct{}, r.spans.n+r.open)
-	r.members(s.resource, func(m *member) { ids[m.id] = struct{}{} })
+func (v *view) summary(s *Store) summary {
+	sum := summary{complete: !v.lost}
+	here := v.here(s.resource)
 	var root member
 	var rank int
-	worst := unset
-	r.members(s.resource, func(m *member) {
+	worst, cut := v.worst, v.cut
+	v.members(s.resource, func(m *member) {
 		sum.count(m)
-		worst = worse(worst, m.outcome)
-		_, found := ids[m.parent]
-		if m.parent.IsValid() && !found {
-			sum.complete = false
-		}
-		if k := rootRank(m, found); k > rank || k == rank && m.start < root.start {
+		worst, cut = worse(worst, m.outcome), cut || m.outcome == aborted
+		found := !m.parent.IsValid() || here(m.parent)
+		sum.complete = sum.complete && found
+		if k := rootRank(m, found); k > rank || k == rank && (m.start < root.start || m.start == root.start && slices.Compare(m.id[:], root.id[:]) < 0) {
 			root, rank = *m, k
 		}
 	})
-	sum.root, sum.service = otlp.Text(root.name), root.service
-	if res, err := otlp.DecodeResource([]byte(root.raw)); err == nil {
-		sum.attrs = res.Attrs
-	}
-	sum.status = verdict(root.outcome, worst).status()
-	if r.open > 0 {
+	sum.root, sum.service, sum.resource = otlp.Text(clip(root.name, maxName)), otlp.Text(root.service), root.resource
+	switch {
+	case len(v.running) > 0:
 		sum.status = api.StatusActive
+	case rank == trueRoot:
+		sum.status = verdict(root.outcome, worst).status()
+	case worst == unset && cut:
+		sum.status = api.StatusAborted
+	default:
+		sum.status = worst.status()
+	}
+	for i := range sum.services {
+		sum.services[i].Name = otlp.Text(sum.services[i].Name)
 	}
 	slices.SortFunc(sum.services, func(a, b api.TraceService) int { return cmp.Compare(a.Name, b.Name) })
-	r.sum = sum
 	return sum
 }
+
+// here returns a function that tells whether a span is in the view. Few spans
+// it looks through, for many it makes a map.
+func (v *view) here(local resource) func(SpanID) bool {
+	if len(v.spans) <= manySpans && len(v.running) == 0 {
+		return func(id SpanID) bool {
+			return v.has(id)
+		}
+	}
+	ids := make(map[SpanID]struct{}, len(v.spans)+len(v.running))
+	v.members(local, func(m *member) { ids[m.id] = struct{}{} })
+	return func(id SpanID) bool {
+		_, found := ids[id]
+		return found
+	}
+}
+
+func (v *view) has(id SpanID) bool {
+	for i := range v.spans {
+		if v.spans[i].id == id {
+			return true
+		}
+	}
+	return false
+}
+
+// trueRoot is the rank of a span without a parent.
+const trueRoot = 3
 
 // rootRank orders what may be a trace's root: a span without a parent, then
 // one whose parent is missing, then any.
 func rootRank(m *member, parentFound bool) int {
 	switch {
 	case !m.parent.IsValid():
-		return 3
+		return trueRoot
 	case !parentFound:
 		return 2
 	default:
@@ -120,9 +148,9 @@ const maxServices = 256
 
 // duration is the time between the first start and the last end, to now while
 // a span runs.
-func (sum *summary) duration(now time.Time) time.Duration {
-	if sum.status == api.StatusActive {
-		return time.Duration(now.UnixNano() - sum.start)
+func (v *view) duration(now time.Time) time.Duration {
+	if len(v.running) > 0 {
+		return time.Duration(now.UnixNano() - v.start)
 	}
-	return time.Duration(max(sum.end-sum.start, 0))
+	return time.Duration(max(v.end-v.start, 0))
 }

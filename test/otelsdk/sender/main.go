@@ -1,5 +1,5 @@
-// Sender exports traces over OTLP/HTTP with the OpenTelemetry Go SDK, as any
-// service does. Scripts and people try a receiver with it:
+// Sender exports traces over OTLP, by HTTP or gRPC, with the OpenTelemetry Go
+// SDK, as any service does. Scripts and people try a receiver with it:
 //
 //	go -C test/otelsdk run ./sender -endpoint http://127.0.0.1:8000 -traces 3 -spans 5
 //
@@ -10,6 +10,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,14 +20,18 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc/credentials"
 )
 
 type options struct {
 	Endpoint string // where the receiver is, without /v1/traces
+	GRPC     bool   // over gRPC
+	CA       string // PEM file of the authority of an https receiver; "" for the system's
 	Service  string
 	Token    string // bearer token; "" for none
 	Traces   int
@@ -37,6 +43,8 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.Endpoint, "endpoint", "http://127.0.0.1:4318", "`URL` of the receiver, without /v1/traces")
+	flag.BoolVar(&o.GRPC, "grpc", false, "send over gRPC")
+	flag.StringVar(&o.CA, "ca", "", "PEM `FILE` of the authority that an https receiver's certificate is from")
 	flag.StringVar(&o.Service, "service", "sender", "service.name of the spans")
 	flag.StringVar(&o.Token, "token", os.Getenv("PULSECTL_TOKEN"), "bearer token, default $PULSECTL_TOKEN")
 	flag.IntVar(&o.Traces, "traces", 1, "how many traces to send")
@@ -76,16 +84,52 @@ func run(ctx context.Context, o options) (err error) {
 }
 
 func newExporter(ctx context.Context, o options) (sdk.SpanExporter, error) {
+	trust, err := o.trust()
+	if err != nil {
+		return nil, err
+	}
+	headers := map[string]string{}
+	if o.Token != "" {
+		headers["Authorization"] = "Bearer " + o.Token
+	}
+	if o.GRPC {
+		opts := []otlptracegrpc.Option{
+			otlptracegrpc.WithEndpointURL(o.Endpoint), otlptracegrpc.WithTimeout(10 * time.Second), otlptracegrpc.WithHeaders(headers),
+		}
+		if o.Gzip {
+			opts = append(opts, otlptracegrpc.WithCompressor("gzip"))
+		}
+		if trust != nil {
+			opts = append(opts, otlptracegrpc.WithTLSCredentials(credentials.NewTLS(trust)))
+		}
+		return otlptracegrpc.New(ctx, opts...)
+	}
 	opts := []otlptracehttp.Option{
-		otlptracehttp.WithEndpointURL(o.Endpoint + "/v1/traces"), otlptracehttp.WithTimeout(10 * time.Second),
+		otlptracehttp.WithEndpointURL(o.Endpoint + "/v1/traces"), otlptracehttp.WithTimeout(10 * time.Second), otlptracehttp.WithHeaders(headers),
 	}
 	if o.Gzip {
 		opts = append(opts, otlptracehttp.WithCompression(otlptracehttp.GzipCompression))
 	}
-	if o.Token != "" {
-		opts = append(opts, otlptracehttp.WithHeaders(map[string]string{"Authorization": "Bearer " + o.Token}))
+	if trust != nil {
+		opts = append(opts, otlptracehttp.WithTLSClientConfig(trust))
 	}
 	return otlptracehttp.New(ctx, opts...)
+}
+
+// trust is how an https receiver is known, nil for the system's way.
+func (o options) trust() (*tls.Config, error) {
+	if o.CA == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(o.CA)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: no certificate in it", o.CA)
+	}
+	return &tls.Config{RootCAs: pool}, nil
 }
 
 // send makes one trace and returns its id.

@@ -1,0 +1,26 @@
+package render_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
+	"github.com/pulsectl/pulsectl/pkg/render"
+)
+
+func TestAudit(t *testing.T) {
+	a := api.Audit{Total: 212, Dropped: 7, Entries: []api.AuditEntry{
+		{Time: *unix(38 * time.Second), Actor: "ops", Reason: "INC-42 github outage over", Action: "breakers.reset", Target: "github_api",
+			Before: "open", After: "closed", Status: 200, RequestID: "8f14e45fceea167a5a36dedd4bea2543"},
+		{Time: *unix(64 * time.Second), Actor: "127.0.0.1:48978", Action: "cache.redis.clear", Target: "user:\x1b[2J*",
+			Before: map[string]any{"omitted": true, "bytes": 18230.0}, After: 1204.0, Status: 502, RequestID: "c9f0f895fb98ab9159f51fd0297e236d"},
+		{Time: *unix(27 * 24 * time.Hour), Actor: "deploy", Action: "profiling.enable", After: "on", Status: 200, RequestID: "45c48cce2e2d7fbdea1afc51c7c6ad26"},
+	}}
+	one := []api.Result[api.Audit]{{Instance: "http://127.0.0.1:8000", Value: a}}
+	golden(t, "audit", func(w *bytes.Buffer, o render.Options) error { return render.Audit(w, one, o) })
+	fleet := append(one, refused[api.Audit]("http://10.0.0.2:8000"), api.Result[api.Audit]{Instance: "http://10.0.0.3:8000"})
+	golden(t, "audit-fleet", func(w *bytes.Buffer, o render.Options) error { return render.Audit(w, fleet, o) })
+	none := []api.Result[api.Audit]{{Instance: "http://10.0.0.3:8000"}}
+	golden(t, "audit-none", func(w *bytes.Buffer, o render.Options) error { return render.Audit(w, none, o) })
+}
