@@ -45,8 +45,8 @@ func readTrace(r io.Reader) (api.Trace, error) {
 	case len(b) > maxTraceFile:
 		return api.Trace{}, fmt.Errorf("it is larger than %d MiB", maxTraceFile>>20)
 	}
-	found := ownTraces(b)
-	if len(found) == 0 {
+	found, own := ownTraces(b)
+	if !own {
 		return foreignTrace(b)
 	}
 	if len(found) != 1 {
@@ -62,9 +62,9 @@ func readTrace(r io.Reader) (api.Trace, error) {
 	return t, nil
 }
 
-// ownTraces returns the traces of a file in this project's own forms, none if it
-// is in no such form.
-func ownTraces(b []byte) []json.RawMessage {
+// ownTraces returns the traces of a file in one of this project's own forms, and
+// whether it is in such a form.
+func ownTraces(b []byte) (found []json.RawMessage, own bool) {
 	var file struct {
 		Items   []json.RawMessage `json:"items"`
 		Traces  []json.RawMessage `json:"traces"`
@@ -73,16 +73,16 @@ func ownTraces(b []byte) []json.RawMessage {
 	}
 	b = bytes.TrimPrefix(b, []byte("\uFEFF"))
 	if json.Unmarshal(b, &file) != nil {
-		return nil
+		return nil, false
 	}
-	found := append(file.Items, file.Traces...)
+	found = append(file.Items, file.Traces...)
 	switch {
 	case file.Trace != nil:
 		found = append(found, file.Trace)
 	case file.TraceID != "":
 		found = append(found, b)
 	}
-	return found
+	return found, file.Items != nil || file.Traces != nil || found != nil
 }
 
 // foreignTrace reads the one trace of a file in another tool's form, as a server
