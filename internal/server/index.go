@@ -25,4 +25,4 @@ func (s *Server) index(*http.Request) (any, error) {
 }
 
 // capabilities names what a client cannot see from the endpoints alone.
-func (s *Server) capabilities() []string { return []string{"dry_run"} }
+func (s *Server) capabilities() []string { return []string{"dry_run", "cache_cursor"} }

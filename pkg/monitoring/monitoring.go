@@ -96,6 +96,8 @@ type Monitor struct {
 	mux     atomic.Pointer[http.ServeMux] // that Mount got last
 	ran     atomic.Bool
 	dbs     pools
+	cached  sync.Map // reflect.Type of T to *cache.Cache[T], for Cached
+	closers closers
 }
 
 // New builds the stack. It starts nothing: see [Monitor.Run]. Nonsense in the
@@ -151,8 +153,12 @@ func (m *Monitor) buildStores() (err error) {
 
 func (m *Monitor) buildCaches() (err error) {
 	m.Memory, err = cache.NewMemory(cache.MemoryOptions{MaxBytes: m.opts.CacheMaxBytes})
-	if err != nil || m.opts.RedisURL == "" {
+	if err != nil {
 		return err
+	}
+	m.closers.add(m.Memory.Close)
+	if m.opts.RedisURL == "" {
+		return nil
 	}
 	m.Redis, err = cache.NewRedis(cache.RedisOptions{
 		URL: m.opts.RedisURL, Timeout: m.opts.RedisTimeout, KeyPrefix: m.opts.CacheKeyPrefix,
@@ -160,6 +166,7 @@ func (m *Monitor) buildCaches() (err error) {
 	if err != nil {
 		return err
 	}
+	m.closers.add(m.Redis.Close)
 	// Not critical: a service without its cache is slow, not down.
 	return m.Health.Register(health.Check{Name: "redis", Timeout: m.opts.RedisTimeout, Run: m.checkRedis})
 }
@@ -214,13 +221,8 @@ func (m *Monitor) Run(ctx context.Context) error {
 	wg.Wait()
 	close(errs)
 	err := <-errs
-	if cerr := m.Memory.Close(); err == nil {
+	if cerr := m.closers.close(); err == nil {
 		err = cerr
-	}
-	if m.Redis != nil {
-		if cerr := m.Redis.Close(); err == nil {
-			err = cerr
-		}
 	}
 	return err
 }
