@@ -185,12 +185,12 @@ func (c *Cache[T]) unwrap(it *item) (f finding[T], how outcome) {
 	}
 	f.item = it
 	now := int64(0)
-	if h.fresh != 0 || h.ends != 0 {
+	if h.fresh != 0 || !it.typed {
 		now = time.Now().UnixMilli()
 	}
 	switch {
-	case h.ends != 0 && now >= h.ends:
-		return f, miss // the tier is about to drop it
+	case !it.typed && h.ends != 0 && now >= h.ends:
+		return f, miss // Redis is about to drop it; memory has by itself
 	case h.absent:
 		f.state = absent
 		return f, hit
