@@ -19,7 +19,7 @@ func RedisCluster(t testing.TB, masters, replicas int) []*RedisServer {
 	var all []*RedisServer
 	var addrs []string
 	for range masters * (1 + replicas) {
-		s := Redis(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0",
+		s := Redis(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0",
 			"--cluster-port", clusterPort(t))
 		all, addrs = append(all, s), append(addrs, s.Addr())
 	}
@@ -61,8 +61,11 @@ func RedisSentinel(t testing.TB) (sentinel, master, replica *RedisServer) {
 		t.Fatal(err)
 	}
 	replica = Redis(t, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0")
+	Until(t, "the master knows its replica", func() bool { // or the sentinel asks again only ten seconds later
+		return strings.Contains(redisCLI(t, "-p", port, "info", "replication"), "state=online")
+	})
 	conf := filepath.Join(t.TempDir(), "sentinel.conf")
-	text := fmt.Sprintf("sentinel monitor mymaster %s %s 1\nsentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 2000\n", host, port)
+	text := fmt.Sprintf("sentinel monitor mymaster %s %s 1\nsentinel down-after-milliseconds mymaster 300\nsentinel failover-timeout mymaster 2000\n", host, port)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,8 @@
 // every request, [Monitor.Mount] serves the API, [Monitor.Run] does the work in
 // the background. The generic functions [Trace], [Profile], [TrackDBQuery],
 // [TrackExternalAPI], [Guard] and [Cached] wrap a piece of work and keep its
-// types.
+// types; [NewCache] and [Monitor.CacheResponses] are the caches with all there is
+// to set.
 package monitoring
 
 import (
@@ -52,7 +53,7 @@ type Options struct {
 	SlowThreshold time.Duration // from when on a request is slow; 0 means 1s
 	SecretNames   []string      // parts of attribute and parameter names whose values are masked, beside the usual ones
 
-	RedisURL       string        // of the Redis cache; "" means none
+	RedisURL       string        // of the Redis cache, see cache.RedisOptions; "" means none
 	RedisTimeout   time.Duration // of one call to it; 0 means 5s
 	CacheMaxBytes  int64         // memory for the memory cache; 0 means 64 MiB
 	CacheKeyPrefix string        // of the keys in Redis; "" means pulse_api

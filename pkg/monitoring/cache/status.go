@@ -22,6 +22,9 @@ func (r *Redis) Status(ctx context.Context) api.RedisHealth {
 	switch {
 	case err != nil:
 		out.Status, out.Reason = api.Failed, stats.LastError
+		if since := r.guard.down(); !since.IsZero() {
+			out.Reason = fmt.Sprintf("for %s now: %s", time.Since(since).Round(time.Second), lastOf(err))
+		}
 	default:
 		out.Reason = r.degraded(looks)
 		if out.Reason != "" {
@@ -30,6 +33,9 @@ func (r *Redis) Status(ctx context.Context) api.RedisHealth {
 	}
 	return out
 }
+
+// refusedFor is how long a refused write counts where none has followed it.
+const refusedFor = time.Minute
 
 // degraded says why a Redis that answers is not healthy, "" if it is.
 func (r *Redis) degraded(looks []look) string {
@@ -46,7 +52,7 @@ func (r *Redis) degraded(looks []look) string {
 				l.info["used_memory_human"], l.info["maxmemory_human"])
 		}
 	}
-	if no := r.refused.Load(); no != nil {
+	if no := r.refused.Load(); no != nil && time.Since(no.at) < refusedFor {
 		return fmt.Sprintf("the last write, %s ago, was refused: %s", time.Since(no.at).Round(time.Second), lastOf(no.err))
 	}
 	return ""
@@ -78,6 +84,8 @@ func (r *Redis) Info(ctx context.Context) (api.RedisStats, error) {
 
 func (r *Redis) inspect(ctx context.Context) ([]look, api.RedisStats, error) {
 	out := r.counted()
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout) // of all of it: a Cluster is asked twice
+	defer cancel()
 	all, err := r.masters(ctx)
 	var looks []look
 	if err == nil {

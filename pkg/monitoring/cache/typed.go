@@ -103,7 +103,7 @@ func (c *Cache[T]) Set(ctx context.Context, key string, v T, ttl time.Duration) 
 // Delete removes a key from all tiers.
 func (c *Cache[T]) Delete(ctx context.Context, key string) error {
 	var errs []error
-	for _, t := range c.tiers {
+	for _, t := range slices.Backward(c.tiers) { // or a near one would be filled again from a far one
 		errs = append(errs, t.Delete(ctx, c.opts.Prefix+key))
 	}
 	return errors.Join(errs...)
@@ -114,7 +114,7 @@ func (c *Cache[T]) Delete(ctx context.Context, key string) error {
 // see Options.MemoryTTL.
 func (c *Cache[T]) Clear(ctx context.Context, pattern string) (n int64, err error) {
 	var errs []error
-	for _, t := range slices.Backward(c.tiers) { // or a near one would be filled again from a far one
+	for _, t := range slices.Backward(c.tiers) {
 		done, err := t.Clear(ctx, escape(c.opts.Prefix)+pattern, ClearOptions{})
 		n += done.Keys
 		errs = append(errs, err)
