@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -271,14 +272,36 @@ func TestCallersOfASentinelThatFailsOver(t *testing.T) {
 
 // A caller who gives up soon says nothing of Redis.
 func TestImpatientCallersDoNotTripTheGuard(t *testing.T) {
-	r := open(t, cache.RedisOptions{URL: testkit.Redis(t).URL(), Timeout: time.Second})
+	var delay atomic.Int64
+	r := open(t, cache.RedisOptions{URL: "redis://" + slowProxy(t, testkit.Redis(t).Addr(), &delay), Timeout: 5 * time.Second})
 	set(t, r, "k", "v", 0)
-	for range 20 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
-		r.Get(ctx, "k")
+	delay.Store(int64(50 * time.Millisecond))
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		if _, _, err := r.Get(ctx, "k"); err == nil {
+			t.Error("a caller in a hurry waited")
+		}
 		cancel()
 		if _, ok, err := r.Get(t.Context(), "k"); !ok || err != nil {
-			t.Fatalf("Get = %v, %v", ok, err)
+			t.Fatalf("Get of the next = %v, %v", ok, err)
+		}
+	}
+}
+
+// Callers with less time than the deadline do not all spend it on a Redis that
+// hangs.
+func TestCallersWithLittleTime(t *testing.T) {
+	s := testkit.Redis(t)
+	r := open(t, cache.RedisOptions{URL: s.URL(), Timeout: 10 * time.Second})
+	set(t, r, "k", "v", 0)
+	s.Stop()
+	defer s.Cont()
+	for i := range 6 {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		_, _, err := r.Get(ctx, "k")
+		cancel()
+		if err == nil || errors.Is(err, cache.ErrDown) != (i > 2) {
+			t.Errorf("call %d: %v", i, err)
 		}
 	}
 }
@@ -286,12 +309,17 @@ func TestImpatientCallersDoNotTripTheGuard(t *testing.T) {
 // A slow Redis costs one caller one deadline, not one for reading and another
 // for writing.
 func TestSlowRedisCostsOneDeadline(t *testing.T) {
-	s := testkit.Redis(t)
-	c := newCrowd(t, s.URL())
-	slow := slowProxy(t, s.Addr(), 120*time.Millisecond)
-	c.redis = open(t, cache.RedisOptions{URL: "redis://" + slow, Timeout: deadline})
-	c.cache = typed(t, cache.Options[string]{}, memory(t, cache.MemoryOptions{}), c.redis)
-	c.run(t, "120ms an answer", time.Second)
+	const timeout, answer = time.Second, 700 * time.Millisecond
+	var delay atomic.Int64
+	r := open(t, cache.RedisOptions{URL: "redis://" + slowProxy(t, testkit.Redis(t).Addr(), &delay), Timeout: timeout})
+	set(t, r, "k", "v", 0) // connected
+	delay.Store(int64(answer))
+	c := typed(t, cache.Options[string]{}, memory(t, cache.MemoryOptions{}), r)
+	start := time.Now()
+	v, err := c.GetOrLoad(t.Context(), "new", 0, func(context.Context) (string, error) { return "v", nil })
+	if took := time.Since(start); v != "v" || err != nil || took < answer || took > timeout+300*time.Millisecond {
+		t.Errorf("GetOrLoad = %q, %v after %v, want %v at most", v, err, took, timeout)
+	}
 }
 
 func TestURLs(t *testing.T) {

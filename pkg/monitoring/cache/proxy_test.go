@@ -4,13 +4,14 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // slowProxy passes connections on to an address and holds each answer back for
-// so long.
-func slowProxy(t *testing.T, to string, delay time.Duration) string {
+// as long as delay says, in nanoseconds.
+func slowProxy(t *testing.T, to string, delay *atomic.Int64) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -49,11 +50,11 @@ func slowProxy(t *testing.T, to string, delay time.Duration) string {
 	return l.Addr().String()
 }
 
-func slowCopy(to io.Writer, from io.Reader, delay time.Duration) {
+func slowCopy(to io.Writer, from io.Reader, delay *atomic.Int64) {
 	b := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(b)
-		time.Sleep(delay)
+		time.Sleep(time.Duration(delay.Load()))
 		if n > 0 {
 			if _, err := to.Write(b[:n]); err != nil {
 				return
