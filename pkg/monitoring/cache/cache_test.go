@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"strings"
 	"sync"
@@ -17,7 +18,13 @@ import (
 	"github.com/pulsectl/pulsectl/pkg/monitoring/cache"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "4"); err != nil { // these tests wait for other processes
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func memory(t testing.TB, o cache.MemoryOptions) *cache.Memory {
 	t.Helper()
