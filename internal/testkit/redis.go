@@ -18,8 +18,7 @@ type RedisServer struct {
 	addr string
 	args []string
 
-	cmd   *exec.Cmd
-	ended chan struct{} // closes when cmd has ended
+	cmd *exec.Cmd
 
 	sentinel string // the file it runs by as a sentinel; "" for a server of keys
 }
@@ -66,7 +65,7 @@ func (s *RedisServer) Kill() {
 		return
 	}
 	_ = s.cmd.Process.Kill() // an error means that it has ended already
-	<-s.ended
+	_ = s.cmd.Wait()         // reaps it; the status of a killed process says nothing
 	s.cmd = nil
 }
 
@@ -79,8 +78,8 @@ func (s *RedisServer) Restart() {
 	}
 }
 
-// start starts the server and waits until it answers. Its error is that it
-// ended instead, as one does whose port is taken.
+// start starts the server and waits until it answers. Its error is that it does
+// not, as one does whose port is taken.
 func (s *RedisServer) start() error {
 	_, port, err := net.SplitHostPort(s.addr)
 	if err != nil {
@@ -90,24 +89,18 @@ func (s *RedisServer) start() error {
 	if s.sentinel != "" {
 		args = []string{s.sentinel, "--sentinel", "--port", port, "--bind", "127.0.0.1"}
 	}
-	cmd, ended := exec.Command("redis-server", args...), make(chan struct{})
+	cmd := exec.Command("redis-server", args...)
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start redis-server: %w", err)
 	}
-	go func() {
-		defer close(ended)
-		_ = cmd.Wait() // reaps it; the status of a killed process says nothing
-	}()
-	s.cmd, s.ended = cmd, ended
-	deadline := time.After(10 * time.Second)
+	s.cmd = cmd
+	deadline := time.Now().Add(5 * time.Second)
 	for err = s.ping(); err != nil; err = s.ping() {
-		select {
-		case <-ended:
-			return fmt.Errorf("redis-server on %s has ended: %w", s.addr, err)
-		case <-deadline:
+		if time.Now().After(deadline) {
+			s.Kill()
 			return fmt.Errorf("redis-server on %s: %w", s.addr, err)
-		case <-time.After(10 * time.Millisecond):
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	return nil
 }
