@@ -32,6 +32,8 @@ type app struct {
 	flags   globalFlags
 	started bool // a command's own code has begun: an error is no longer usage
 	fleet   []*client.Client
+
+	watching bool // this answer is one of many: see watch
 }
 
 func newApp(s streams, getenv func(string) string) *app {
@@ -162,7 +164,7 @@ func (a *app) renderOptions(limit int) render.Options {
 // terminal tells whether a stream is one, and its columns: 0 where it does not
 // know them.
 func terminal(stream any) (columns int, ok bool) {
-	f, isFile := stream.(*os.File)
+	f, isFile := stream.(interface{ Fd() uintptr })
 	if !isFile || !term.IsTerminal(int(f.Fd())) {
 		return 0, false
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -13,106 +12,163 @@ import (
 	"github.com/pulsectl/pulsectl/pkg/render"
 )
 
-var cacheView = view[api.CacheStatus]{
-	kind:  "CacheStatus",
-	items: func(c api.CacheStatus) []render.Item { return []render.Item{{Name: "cache", Value: c}} },
-	draw:  render.CacheStatus,
-}
-
 func newCacheCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "cache",
 		Aliases: []string{"caches"},
-		Short:   "Caches: status, clear",
+		Short:   "Caches: status, info, keys, clear",
 		Args:    cobra.NoArgs,
 	}
 	status := newCacheStatusCmd(a)
 	cmd.RunE = status.RunE
 	cmd.Flags().AddFlagSet(status.Flags())
-	cmd.AddCommand(status, newCacheClearCmd(a))
+	cmd.AddCommand(status, newCacheInfoCmd(a), newCacheKeysCmd(a), newCacheClearCmd(a))
 	return cmd
+}
+
+// cacheTiers are the caches that a command may name.
+var cacheTiers = []string{"redis", "memory"}
+
+// tierArg reads a command's first argument.
+func tierArg(cmd *cobra.Command, args []string, tiers ...string) (string, error) {
+	if slices.Contains(tiers, args[0]) {
+		return args[0], nil
+	}
+	want := tiers[0]
+	if len(tiers) > 1 {
+		want += " or " + tiers[1]
+	}
+	return "", &usageError{fmt.Errorf("cache %q: want %s", args[0], want), cmd.CommandPath()}
+}
+
+// patternArg reads a command's second argument, * where there is none.
+func patternArg(args []string) string {
+	if len(args) < 2 || args[1] == "" {
+		return "*"
+	}
+	return args[1]
+}
+
+type cacheStatusOptions struct {
+	limit limitFlag
+	watch watchFlag
 }
 
 func newCacheStatusCmd(a *app) *cobra.Command {
-	var limit limitFlag
+	var o cacheStatusOptions
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show both caches, their hits and what they evicted",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			rs, err := ask(cmd.Context(), a, (*client.Client).CacheStatus)
-			if err != nil {
-				return err
-			}
-			v := cacheView
-			v.limit = limit.rows()
-			return show(a, rs, v)
-		},
+		Long: `Show both caches: how they are and why, the share of hits since the start and
+in the last minutes, entries and bytes, what left for want of room, for age and
+by clearing, and the same by what keys begin with. With --watch also the share
+of hits between two looks.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.cacheStatus(cmd.Context(), &o) },
 	}
-	limit.register(cmd, "prefixes to show")
+	o.limit.register(cmd, "prefixes to show")
+	o.watch.register(cmd)
 	return cmd
 }
 
-var cacheTiers = []string{"redis", "memory"}
+func (a *app) cacheStatus(ctx context.Context, o *cacheStatusOptions) error {
+	var before []api.Result[api.CacheStatus]
+	return a.watch(ctx, o.watch.every, func(ctx context.Context, a *app) error {
+		rs, err := ask(ctx, a, (*client.Client).CacheStatus)
+		if err != nil {
+			return err
+		}
+		v := view[api.CacheStatus]{
+			kind:  "CacheStatus",
+			items: func(c api.CacheStatus) []render.Item { return []render.Item{{Name: "cache", Value: c}} },
+			draw:  render.CacheStatusSince(before),
+			limit: o.limit.rows(),
+		}
+		before = rs
+		return show(a, rs, v)
+	})
+}
 
-func newCacheClearCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "clear redis|memory [PATTERN]",
-		Short: "Remove keys from a cache",
-		Long: `Remove the keys that match a pattern of *, ? and [a-z], or all of them, from a
-cache. Of Redis only keys under the cache's own prefix are removed, in batches
-that do not block it.`,
+func newCacheInfoCmd(a *app) *cobra.Command {
+	var w watchFlag
+	cmd := &cobra.Command{
+		Use:   "info redis",
+		Short: "Show what Redis says of itself",
+		Long: `Show the Redis cache: what Redis says of itself, of a Cluster each master, and
+what was asked of it. A Redis that does not answer is a failure (status 5).`,
+		Args:      cobra.ExactArgs(1),
+		ValidArgs: cacheTiers[:1],
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := tierArg(cmd, args, "redis"); err != nil {
+				return err
+			}
+			return a.watch(cmd.Context(), w.every, redisInfo)
+		},
+	}
+	w.register(cmd)
+	return cmd
+}
+
+func redisInfo(ctx context.Context, a *app) error {
+	rs, err := ask(ctx, a, (*client.Client).RedisInfo)
+	if err != nil {
+		return err
+	}
+	return show(a, rs, view[api.RedisStats]{
+		kind:  "RedisInfo",
+		items: func(r api.RedisStats) []render.Item { return []render.Item{{Name: "redis", Value: r}} },
+		draw:  render.RedisInfo,
+	})
+}
+
+type cacheKeysOptions struct {
+	limit  int
+	cursor string
+}
+
+func newCacheKeysCmd(a *app) *cobra.Command {
+	var o cacheKeysOptions
+	cmd := &cobra.Command{
+		Use:   "keys redis|memory [PATTERN]",
+		Short: "List keys with size, time to live and hits",
+		Long: `List the keys of a cache that match a pattern of *, ? and [a-z]: their size,
+the time they have left and how often they were hit, never their values.
+Looking makes no key look used, so it changes nothing of what is evicted.`,
 		Args:      cobra.RangeArgs(1, 2),
 		ValidArgs: cacheTiers,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !slices.Contains(cacheTiers, args[0]) {
-				return &usageError{fmt.Errorf("cache %q: want redis or memory", args[0]), cmd.CommandPath()}
+			tier, err := tierArg(cmd, args, cacheTiers...)
+			if err != nil {
+				return err
 			}
-			pattern := "*"
-			if len(args) == 2 {
-				pattern = args[1]
+			if o.limit < 0 {
+				return &usageError{fmt.Errorf("limit %d: want 0 or more", o.limit), cmd.CommandPath()}
 			}
-			return a.clearCache(cmd.Context(), args[0], pattern)
+			return a.cacheKeys(cmd.Context(), tier, patternArg(args), o)
 		},
 	}
+	cmd.Flags().IntVarP(&o.limit, "limit", "n", 100, "keys to list; 0 lists all")
+	cmd.Flags().StringVar(&o.cursor, "cursor", "", "go on where an earlier list ended")
+	return cmd
 }
 
-// clearCache clears a tier on each server. Before a person is asked a dry run
-// counts what would go, where the servers can do one.
-func (a *app) clearCache(ctx context.Context, tier, pattern string) error {
-	v := cacheClearedView(tier)
-	clear := func(how client.Action) ([]api.Result[api.CacheCleared], error) {
-		return ask(ctx, a, func(c *client.Client, ctx context.Context) (api.CacheCleared, error) {
-			return c.ClearCache(ctx, tier, pattern, how)
-		})
-	}
-	err := a.preview(func(a *app) error {
-		rs, err := clear(client.Action{DryRun: true})
-		if err != nil || len(failures(rs)) > 0 {
-			return err // a server that cannot count is asked all the same
-		}
-		return show(a, rs, v)
+func (a *app) cacheKeys(ctx context.Context, tier, pattern string, o cacheKeysOptions) error {
+	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (api.CacheKeys, error) {
+		return c.CacheKeys(ctx, tier, client.KeyQuery{Pattern: pattern, Limit: o.limit, Cursor: o.cursor})
 	})
 	if err != nil {
 		return err
 	}
-	whole := pattern == "" || pattern == "*"
-	if err := a.confirm(ctx, fmt.Sprintf("clear %s from the %s cache?", pattern, tier), !whole); err != nil {
-		return err
-	}
-	rs, err := clear(a.action())
-	if err != nil {
-		return err
-	}
-	return show(a, rs, v)
+	return show(a, rs, view[api.CacheKeys]{
+		kind:  "CacheKeyList",
+		items: keyItems,
+		draw:  render.CacheKeys,
+	})
 }
 
-func cacheClearedView(tier string) view[api.CacheCleared] {
-	return view[api.CacheCleared]{
-		kind:  "CacheCleared",
-		items: func(c api.CacheCleared) []render.Item { return []render.Item{{Name: tier, Value: c}} },
-		draw: func(w io.Writer, rs []api.Result[api.CacheCleared], o render.Options) error {
-			return render.CacheCleared(w, rs, tier, o)
-		},
+func keyItems(ks api.CacheKeys) (out []render.Item) {
+	for _, k := range ks.Keys {
+		out = append(out, render.Item{Name: k.Key, Value: k})
 	}
+	return out
 }

@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("COLUMNS", "100")
 			env.Setenv("HOME", env.WorkDir)
 			env.Defer(func() { first.Close(); second.Close() })
+			env.Values["redis"] = new(scriptedRedis)
 			startPythons(env, t)
 			startShop(env, t)
 			return nil
@@ -53,6 +54,7 @@ func TestScripts(t *testing.T) {
 				p, _ := ts.Value("python").(*testkit.PythonServer)
 				fmt.Fprintln(ts.Stdout(), strings.Join(p.Actions(), "\n"))
 			},
+			"redis": func(ts *testscript.TestScript, _ bool, args []string) { scriptRedis(t, ts, args) },
 		},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})
@@ -147,4 +149,30 @@ func recordTraces(s *tracing.Store) {
 	_, fast := s.Start(context.Background(), "GET /priority/{id}", tracing.StartOptions{})
 	fast.End()
 	s.Start(context.Background(), "GET /report/weekly", tracing.StartOptions{})
+}
+
+// scriptedRedis is the Redis that a script has started.
+type scriptedRedis struct{ server *testkit.RedisServer }
+
+// scriptRedis is the scripts' command redis.
+func scriptRedis(t *testing.T, ts *testscript.TestScript, args []string) {
+	if len(args) == 1 && args[0] == "kill" {
+		ts.Value("redis").(*scriptedRedis).server.Kill()
+		return
+	}
+	r := testkit.Redis(t)
+	tier, err := cache.NewRedis(cache.RedisOptions{URL: r.URL(), Timeout: time.Second})
+	ts.Check(err)
+	for i := range 2000 {
+		ts.Check(tier.Set(context.Background(), fmt.Sprintf("user:%d", i), []byte("v"), time.Hour))
+	}
+	s, err := server.New(server.Options{Service: "script", Redis: tier})
+	ts.Check(err)
+	web := httptest.NewServer(s)
+	ts.Defer(func() {
+		web.Close()
+		ts.Check(tier.Close())
+	})
+	ts.Setenv("WITH_REDIS", web.URL)
+	ts.Value("redis").(*scriptedRedis).server = r
 }

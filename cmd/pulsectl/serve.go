@@ -121,7 +121,7 @@ func (o *serveOptions) register(fs *pflag.FlagSet) {
 	fs.Var(syncValue{&o.Sync}, "sync", "how much the death of the machine may cost: always nothing, or what came in that time")
 	fs.Var(sizeValue{&o.CacheMaxBytes}, "cache-max-bytes", "memory for the memory cache")
 	fs.Var(durationValue{&o.SlowThreshold}, "slow-threshold", "from when on a request is slow")
-	fs.StringVar(&o.RedisURL, "redis-url", "", "`URL` of the Redis cache; none without")
+	fs.StringVar(&o.RedisURL, "redis-url", "", "`URL` of the Redis cache: redis://, redis+sentinel:// or redis+cluster://; none without")
 	fs.Var(durationValue{&o.RedisTimeout}, "redis-timeout", "for one call to Redis")
 	fs.Var(durationValue{&o.GithubTimeout}, "github-timeout", "call timeout of the breaker github_api")
 	fs.Var(durationValue{&o.LinearTimeout}, "linear-timeout", "call timeout of the breaker linear_api")

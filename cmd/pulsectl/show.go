@@ -49,6 +49,9 @@ func write[T any](a *app, rs []api.Result[T], v view[T]) error {
 	out := a.streams.out
 	switch a.flags.output {
 	case "json":
+		if a.watching {
+			return render.EnvelopeLine(out, envelope(a, rs, v))
+		}
 		return render.JSON(out, envelope(a, rs, v))
 	case "yaml":
 		return render.YAML(out, envelope(a, rs, v))

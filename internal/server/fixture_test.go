@@ -65,7 +65,7 @@ func filled(t testing.TB) *fixture {
 	f.Profiler = value(profiling.New(profiling.Options{Service: f.Service}))(t)
 	f.Memory = value(cache.NewMemory(cache.MemoryOptions{}))(t)
 	f.Redis = value(cache.NewRedis(cache.RedisOptions{URL: testkit.Redis(t).URL()}))(t)
-	for _, c := range []cache.Cache{f.Memory, f.Redis} {
+	for _, c := range []cache.Tier{f.Memory, f.Redis} {
 		must(t, c.Set(t.Context(), "user:1", []byte("Ada"), time.Minute))
 		if _, ok, err := c.Get(t.Context(), "user:1"); err != nil || !ok {
 			t.Fatalf("get what was set: %v, %v", ok, err)

@@ -82,7 +82,7 @@ func hideErrors(h *api.Health) {
 		c.Error = ""
 		h.Checks[name] = c
 	}
-	h.Cache.Redis.Stats.LastError = ""
+	h.Cache.Redis.Reason, h.Cache.Redis.Stats.LastError, h.Cache.Redis.Stats.Nodes = "", "", nil
 }
 
 func (s *Server) features() api.HealthFeatures {

@@ -25,4 +25,6 @@ func (s *Server) index(*http.Request) (any, error) {
 }
 
 // capabilities names what a client cannot see from the endpoints alone.
-func (s *Server) capabilities() []string { return append([]string{"dry_run"}, s.opts.Capabilities...) }
+func (s *Server) capabilities() []string {
+	return append([]string{"dry_run", "cache_cursor"}, s.opts.Capabilities...)
+}

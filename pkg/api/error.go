@@ -22,6 +22,7 @@ type Error struct {
 	Candidates []string     `json:"candidates,omitempty"`  // of an ambiguous prefix: what it could mean
 	RequestID  string       `json:"request_id,omitempty"`  // of a 500: what to look for in the server's log
 	Cleared    *Count       `json:"cleared,omitempty"`     // of a clearing that failed midway: how far it came
+	Next       string       `json:"next,omitempty"`        // of the same: the cursor to go on from
 	State      string       `json:"state,omitempty"`       // of a rejected call: the breaker's state
 	RetryAfter *Seconds     `json:"retry_after,omitempty"` // of 429 and 503: when to try again
 

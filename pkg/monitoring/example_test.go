@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/pulsectl/pulsectl/pkg/monitoring"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/cache"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/health"
 )
 
@@ -112,6 +114,48 @@ func ExampleCached() {
 	rec, err := monitoring.Cached(ctx, m, "priority:u_8812", time.Minute, load)
 	fmt.Println(rec.Title, err)
 	// Output: loaded <nil>
+}
+
+// A cache of one type: stale values are served while they are renewed, and that
+// there is no such thing is cached, too.
+func ExampleNewCache() {
+	users, err := monitoring.NewCache(m, cache.Options[string]{Prefix: "user", TTL: time.Minute, Stale: 5 * time.Minute})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 2 {
+		_, err = users.GetOrLoad(ctx, "7", 0, func(context.Context) (string, error) {
+			fmt.Println("asked the database")
+			return "", fmt.Errorf("user 7: %w", cache.ErrNotFound)
+		})
+	}
+	fmt.Println(errors.Is(err, cache.ErrNotFound))
+	// Output:
+	// asked the database
+	// true
+}
+
+// Whole answers are kept where they say that they may be.
+func ExampleMonitor_CacheResponses() {
+	keep, err := m.CacheResponses(cache.ResponseOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	report := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		fmt.Fprint(w, "dear")
+	})
+	handler := m.Middleware(keep(report))
+	for range 2 {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest("GET", "/report", nil))
+		fmt.Printf("%s %q\n", w.Body, w.Header().Get("Age"))
+	}
+	// Output:
+	// dear ""
+	// dear "0"
 }
 
 // A client whose calls pass a breaker, carry the trace on and are timed.

@@ -7,7 +7,8 @@
 // every request, [Monitor.Mount] serves the API, [Monitor.Run] does the work in
 // the background. The generic functions [Trace], [Profile], [TrackDBQuery],
 // [TrackExternalAPI], [Guard] and [Cached] wrap a piece of work and keep its
-// types.
+// types; [NewCache] and [Monitor.CacheResponses] are the caches with all there is
+// to set.
 package monitoring
 
 import (
@@ -53,7 +54,7 @@ type Options struct {
 	SlowThreshold time.Duration // from when on a request is slow; 0 means 1s
 	SecretNames   []string      // parts of attribute and parameter names whose values are masked, beside the usual ones
 
-	RedisURL       string        // of the Redis cache; "" means none
+	RedisURL       string        // of the Redis cache, see cache.RedisOptions; "" means none
 	RedisTimeout   time.Duration // of one call to it; 0 means 5s
 	CacheMaxBytes  int64         // memory for the memory cache; 0 means 64 MiB
 	CacheKeyPrefix string        // of the keys in Redis; "" means pulse_api
@@ -110,6 +111,8 @@ type Monitor struct {
 	jaeger  atomic.Bool                   // whether ServeJaeger has been called
 	ran     atomic.Bool
 	dbs     pools
+	cached  sync.Map // reflect.Type of T to *cache.Cache[T], for Cached
+	closers closers
 }
 
 // New builds the stack. It starts nothing: see [Monitor.Run]. Nonsense in the
@@ -176,8 +179,12 @@ func (m *Monitor) buildStores() (err error) {
 
 func (m *Monitor) buildCaches() (err error) {
 	m.Memory, err = cache.NewMemory(cache.MemoryOptions{MaxBytes: m.opts.CacheMaxBytes})
-	if err != nil || m.opts.RedisURL == "" {
+	if err != nil {
 		return err
+	}
+	m.closers.add(m.Memory.Close)
+	if m.opts.RedisURL == "" {
+		return nil
 	}
 	m.Redis, err = cache.NewRedis(cache.RedisOptions{
 		URL: m.opts.RedisURL, Timeout: m.opts.RedisTimeout, KeyPrefix: m.opts.CacheKeyPrefix,
@@ -185,6 +192,7 @@ func (m *Monitor) buildCaches() (err error) {
 	if err != nil {
 		return err
 	}
+	m.closers.add(m.Redis.Close)
 	// Not critical: a service without its cache is slow, not down.
 	return m.Health.Register(health.Check{Name: "redis", Timeout: m.opts.RedisTimeout, Run: m.checkRedis})
 }
@@ -241,13 +249,8 @@ func (m *Monitor) Run(ctx context.Context) error {
 	m.EndStreams()
 	close(errs)
 	err := <-errs
-	if cerr := m.Memory.Close(); err == nil {
+	if cerr := m.closers.close(); err == nil {
 		err = cerr
-	}
-	if m.Redis != nil {
-		if cerr := m.Redis.Close(); err == nil {
-			err = cerr
-		}
 	}
 	return err
 }

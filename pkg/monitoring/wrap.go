@@ -13,7 +13,6 @@ import (
 
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker"
-	"github.com/pulsectl/pulsectl/pkg/monitoring/cache"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/metric"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/profiling"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/tracing"
@@ -159,18 +158,6 @@ func Guard[T any](ctx context.Context, b *breaker.Breaker, f func(context.Contex
 // noteRejected notes a rejection on the span in ctx.
 func noteRejected(ctx context.Context, b *breaker.Breaker) {
 	trace.SpanFromContext(ctx).AddEvent("circuit breaker rejected the call", trace.WithAttributes(attribute.String("breaker", b.Name())))
-}
-
-// Cached returns the value of a key from the caches: from memory, then from
-// Redis, else from load, whose value is kept in both for ttl (0 means an hour).
-// Of several callers who miss, one loads. A cache that fails is skipped.
-func Cached[T any](ctx context.Context, m *Monitor, key string, ttl time.Duration, load func(context.Context) (T, error)) (T, error) {
-	return cache.Load(ctx, m.Memory, key, ttl, func(ctx context.Context) (T, error) {
-		if m.Redis == nil {
-			return load(ctx)
-		}
-		return cache.Load(ctx, m.Redis, key, ttl, load)
-	})
 }
 
 // PriorityRecommendation counts a recommendation given. Its labels must be of

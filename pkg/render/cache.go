@@ -12,31 +12,51 @@ import (
 
 // CacheStatus draws both caches of each server, and what their keys begin with.
 func CacheStatus(w io.Writer, rs []api.Result[api.CacheStatus], o Options) error {
-	s := newScreen(w, o)
-	if !o.NoHeaders {
-		s.heading("Caches", s.cacheVerdicts(rs))
-		s.line()
-	}
-	cols := []column{
-		{name: "CACHE"}, {name: "STATUS"}, {name: "HIT%", right: true}, {name: "HITS", right: true}, {name: "MISSES", right: true},
-		{name: "ENTRIES", right: true, drop: 1}, {name: "SIZE", right: true, drop: 2}, {name: "EVICTED", right: true, drop: 3},
-		{name: "EXPIRED", right: true, drop: 4}, {name: "CLEARED", right: true, drop: 5}, {name: "ERRORS", right: true, drop: 6},
-	}
-	err := fleetTable(s, rs, cols, func(c api.CacheStatus) [][]string {
-		return [][]string{s.memoryRow(c.Memory), s.redisRow(c.Redis)}
-	})
-	if err != nil {
-		return err
-	}
-	for _, r := range rs {
+	return CacheStatusSince(nil)(w, rs, o)
+}
+
+// CacheStatusSince draws the caches beside an earlier look at them: the share of
+// hits in between, and how it differs from what it was. A server that before
+// has not, or whose counters have begun anew, has none.
+func CacheStatusSince(before []api.Result[api.CacheStatus]) func(io.Writer, []api.Result[api.CacheStatus], Options) error {
+	earlier := map[string]api.CacheStatus{}
+	for _, r := range before {
 		if r.Error == nil {
-			s.redisFacts(r, len(rs) > 1)
+			earlier[r.Instance] = r.Value
 		}
 	}
-	if err := s.prefixes(rs); err != nil {
-		return err
+	return func(w io.Writer, rs []api.Result[api.CacheStatus], o Options) error {
+		s := newScreen(w, o)
+		if !o.NoHeaders {
+			s.heading("Caches", s.cacheVerdicts(rs))
+			s.line()
+		}
+		cols := []column{
+			{name: "CACHE"}, {name: "STATUS"}, {name: "HIT%", right: true}, {name: "NOW", right: true, drop: 1}, {name: "RECENT", right: true, drop: 3},
+			{name: "HITS", right: true}, {name: "MISSES", right: true},
+			{name: "ENTRIES", right: true, drop: 2}, {name: "SIZE", right: true, drop: 4}, {name: "EVICTED", right: true, drop: 5},
+			{name: "EXPIRED", right: true, drop: 6}, {name: "CLEARED", right: true, drop: 7}, {name: "ERRORS", right: true, drop: 8},
+		}
+		i := -1 // of the answer whose rows are drawn
+		err := fleetTable(s, rs, cols, func(c api.CacheStatus) [][]string {
+			for i++; rs[i].Error != nil; i++ {
+			}
+			old, known := earlier[rs[i].Instance]
+			return [][]string{s.memoryRow(c.Memory, old.Memory, known), s.redisRow(c.Redis, old.Redis, known)}
+		})
+		if err != nil {
+			return err
+		}
+		for _, r := range rs {
+			if r.Error == nil {
+				s.redisFacts(r, len(rs) > 1)
+			}
+		}
+		if err := s.prefixes(rs); err != nil {
+			return err
+		}
+		return s.flush()
 	}
-	return s.flush()
 }
 
 func (s *screen) cacheVerdicts(rs []api.Result[api.CacheStatus]) string {
@@ -56,43 +76,83 @@ func (s *screen) cacheVerdicts(rs []api.Result[api.CacheStatus]) string {
 	return strings.Join(parts, "  ")
 }
 
-func (s *screen) memoryRow(m api.MemoryHealth) []string {
+func (s *screen) memoryRow(m, old api.MemoryHealth, known bool) []string {
 	if m.Status == api.Disabled {
 		return s.disabledRow("memory")
 	}
-	st, bytes, cleared := m.Stats, "–", "–"
+	st, was, bytes := m.Stats, old.Stats, "–"
 	if st.Bytes != nil {
 		bytes = size(st.Bytes.Value())
 	}
-	if st.Cleared != nil {
-		cleared = count(st.Cleared.Value())
-	}
+	hits, misses := int64(st.Hits), int64(st.Misses)
 	return []string{
-		"memory", s.cacheMark(m.Status), hitRate(int64(st.Hits), int64(st.Misses)), count(int64(st.Hits)), count(int64(st.Misses)),
-		count(int64(st.Size)) + " of " + count(int64(st.MaxSize)), bytes, count(int64(st.Evictions)), count(int64(st.ExpiredEvictions)), cleared, "–",
+		"memory", s.cacheMark(m.Status), hitRate(hits, misses), s.hitsSince(hits, misses, int64(was.Hits), int64(was.Misses), known), s.recently(st.Recent, hits, misses),
+		count(hits), count(misses), count(int64(st.Size)) + " of " + count(int64(st.MaxSize)), bytes,
+		count(int64(st.Evictions)), count(int64(st.ExpiredEvictions)), told(st.Cleared), "–",
 	}
 }
 
-func (s *screen) redisRow(r api.RedisHealth) []string {
+func (s *screen) redisRow(r, old api.RedisHealth, known bool) []string {
 	if r.Status == api.Disabled {
 		return s.disabledRow("redis")
 	}
-	st, evicted, memory := r.Stats, "–", "–"
-	if st.EvictedKeys != nil {
-		evicted = count(st.EvictedKeys.Value())
-	}
+	st, was, memory := r.Stats, old.Stats, "–"
 	if st.RedisMemory != "" {
 		memory = clean(st.RedisMemory)
 	}
+	hits, misses := int64(st.CacheHits), int64(st.CacheMisses)
 	return []string{
-		"redis", s.cacheMark(r.Status), hitRate(int64(st.CacheHits), int64(st.CacheMisses)), count(int64(st.CacheHits)), count(int64(st.CacheMisses)),
-		"–", memory, evicted, "–", "–", count(int64(st.CacheErrors)),
+		"redis", s.cacheMark(r.Status), hitRate(hits, misses), s.hitsSince(hits, misses, int64(was.CacheHits), int64(was.CacheMisses), known), s.recently(st.Recent, hits, misses),
+		count(hits), count(misses), told(st.Keys), memory, told(st.EvictedKeys), told(st.ExpiredKeys), told(st.Cleared), count(int64(st.CacheErrors)),
 	}
+}
+
+// told writes a count, or that there is none.
+func told(n *api.Count) string {
+	if n == nil {
+		return "–"
+	}
+	return count(n.Value())
+}
+
+// hitsSince is the share of hits since an earlier look, and by how many points
+// it differs from the share until then.
+func (s *screen) hitsSince(hits, misses, oldHits, oldMisses int64, known bool) string {
+	h, m := hits-oldHits, misses-oldMisses
+	if !known || h < 0 || m < 0 || h+m == 0 {
+		return "–"
+	}
+	return s.changed(h, m, oldHits, oldMisses)
+}
+
+// recently is the share of hits in the last minutes, and by how many points it
+// differs from the share of before.
+func (s *screen) recently(r *api.CacheRecent, hits, misses int64) string {
+	if r == nil || r.Hits+r.Misses == 0 {
+		return "–"
+	}
+	h, m := int64(r.Hits), int64(r.Misses)
+	return s.changed(h, m, hits-h, misses-m)
+}
+
+func (s *screen) changed(hits, misses, oldHits, oldMisses int64) string {
+	out := hitRate(hits, misses)
+	if oldHits+oldMisses <= 0 {
+		return out
+	}
+	points := 100 * (float64(hits)/float64(hits+misses) - float64(oldHits)/float64(oldHits+oldMisses))
+	switch {
+	case points >= 0.05:
+		return out + " " + s.ok.Render(fmt.Sprintf("▲%.1f", points))
+	case points <= -0.05:
+		return out + " " + s.warn.Render(fmt.Sprintf("▼%.1f", -points))
+	}
+	return out + " " + s.muted.Render("=0.0")
 }
 
 func (s *screen) disabledRow(name string) []string {
 	row := []string{name, s.muted.Render("– disabled")}
-	for len(row) < 11 {
+	for len(row) < 13 {
 		row = append(row, "–")
 	}
 	return row
@@ -125,6 +185,9 @@ func (s *screen) redisFacts(r api.Result[api.CacheStatus], fleet bool) {
 	}
 	add(st.RedisURL)
 	add(strings.TrimSpace(st.RedisVersion + " " + st.Role))
+	if len(st.Nodes) > 0 {
+		add(plural(len(st.Nodes), "master"))
+	}
 	if st.KeyPrefix != "" {
 		add("keys " + st.KeyPrefix + ":*")
 	}
@@ -138,16 +201,19 @@ func (s *screen) redisFacts(r api.Result[api.CacheStatus], fleet bool) {
 	if len(parts) > 0 {
 		s.facts([]fact{{label, s.muted.Render(strings.Join(parts, "  "))}})
 	}
-	if st.LastError != "" {
+	switch {
+	case redis.Reason != "":
+		s.facts([]fact{{label, s.style(statusVerdict(redis.Status)).Render(clean(redis.Reason))}})
+	case st.LastError != "":
 		s.facts([]fact{{label, s.bad.Render(clean(st.LastError))}})
 	}
 }
 
-// prefixes draws the use of the memory cache by what keys begin with.
+// prefixes draws the use of the caches by what keys begin with.
 func (s *screen) prefixes(rs []api.Result[api.CacheStatus]) error {
 	all := 0
 	for _, r := range rs {
-		all += len(r.Value.Memory.Stats.Prefixes)
+		all += len(r.Value.Memory.Stats.Prefixes) + len(r.Value.Redis.Stats.Prefixes)
 	}
 	if all == 0 {
 		return nil
@@ -155,8 +221,9 @@ func (s *screen) prefixes(rs []api.Result[api.CacheStatus]) error {
 	limit, shown := s.rows(10), 0
 	s.line()
 	cols := []column{
-		{name: "PREFIX", flex: true}, {name: "HIT%", right: true}, {name: "HITS", right: true},
-		{name: "MISSES", right: true}, {name: "ENTRIES", right: true},
+		{name: "PREFIX", flex: true}, {name: "CACHE"}, {name: "HIT%", right: true}, {name: "HITS", right: true}, {name: "MISSES", right: true},
+		{name: "ENTRIES", right: true}, {name: "SIZE", right: true, drop: 1}, {name: "EVICTED", right: true, drop: 2},
+		{name: "EXPIRED", right: true, drop: 3}, {name: "CLEARED", right: true, drop: 4}, {name: "ERRORS", right: true, drop: 5},
 	}
 	ok := make([]api.Result[api.CacheStatus], 0, len(rs)) // the others had their line
 	for _, r := range rs {
@@ -166,16 +233,29 @@ func (s *screen) prefixes(rs []api.Result[api.CacheStatus]) error {
 		ok = append(ok, r)
 	}
 	err := fleetTable(s, ok, cols, func(c api.CacheStatus) (out [][]string) {
-		for _, p := range c.Memory.Stats.Prefixes[:min(limit, len(c.Memory.Stats.Prefixes))] {
-			out = append(out, []string{
-				clean(p.Prefix), hitRate(int64(p.Hits), int64(p.Misses)), count(int64(p.Hits)), count(int64(p.Misses)), count(int64(p.Entries)),
-			})
-		}
+		out = append(prefixRows("memory", c.Memory.Stats.Prefixes, limit), prefixRows("redis", c.Redis.Stats.Prefixes, limit)...)
 		shown += len(out)
 		return out
 	})
 	s.leftOut(shown, all, "prefixes")
 	return err
+}
+
+func prefixRows(tier string, ps []api.CachePrefix, limit int) (out [][]string) {
+	for _, p := range ps[:min(limit, len(ps))] {
+		entries, bytes := count(int64(p.Entries)), "–"
+		if tier == "redis" {
+			entries = "–" // it does not know them apart
+		}
+		if p.Bytes != nil {
+			bytes = size(p.Bytes.Value())
+		}
+		out = append(out, []string{
+			clean(p.Prefix), tier, hitRate(int64(p.Hits), int64(p.Misses)), count(int64(p.Hits)), count(int64(p.Misses)), entries, bytes,
+			told(p.Evicted), told(p.Expired), told(p.Cleared), told(p.Errors),
+		})
+	}
+	return out
 }
 
 // rows is how many rows a list shows: the options' limit, or def where that is 0.

@@ -86,6 +86,16 @@ func JSONLine(w io.Writer, it Item) error {
 	return err
 }
 
+// EnvelopeLine writes the envelope on one line.
+func EnvelopeLine(w io.Writer, e Envelope) error {
+	b, err := marshal(e)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(b, '\n'))
+	return err
+}
+
 // YAML writes the envelope with the members of its JSON form, in their order.
 func YAML(w io.Writer, e Envelope) error {
 	b, err := marshal(e)

@@ -174,7 +174,7 @@ func circuitDetail(c api.HealthCircuit) string {
 }
 
 func redisDependency(r api.RedisHealth) dependency {
-	out := dependency{name: "redis", kind: "cache", status: r.Status, word: r.Status, detail: clean(r.Stats.LastError)}
+	out := dependency{name: "redis", kind: "cache", status: r.Status, word: r.Status, detail: clean(cmp.Or(r.Reason, r.Stats.LastError))}
 	if r.Stats.Latency != nil {
 		out.latency = r.Stats.Latency.Duration()
 	}

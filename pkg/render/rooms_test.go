@@ -3,6 +3,7 @@ package render_test
 import (
 	"bytes"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,13 +22,19 @@ func sampleCaches() api.CacheStatus {
 		Redis: api.RedisHealth{Status: api.Healthy, Connected: true, Stats: api.RedisStats{
 			Connected: true, RedisURL: "redis://***@10.0.0.7:6379/0", KeyPrefix: "pulse_api", CacheHits: 18042, CacheMisses: 1203, CacheErrors: 4,
 			RedisMemory: "1.04M", RedisConnectedClients: api.CountOf(12), RedisVersion: "7.0.15", Role: "master",
-			EvictedKeys: api.CountOf(7), Latency: ptr(api.Seconds(310 * time.Microsecond)),
+			EvictedKeys: api.CountOf(7), Latency: ptr(api.Seconds(310 * time.Microsecond)), Mode: "standalone",
+			Keys: api.CountOf(48113), ExpiredKeys: api.CountOf(90210), Cleared: api.CountOf(31), Garbled: api.CountOf(2),
+			MaxMemory: api.CountOf(256 << 20), MaxMemoryPolicy: "allkeys-lru",
+			Recent:   &api.CacheRecent{Seconds: api.Seconds(5 * time.Minute), Hits: 880, Misses: 120, HitRate: .88},
+			Prefixes: []api.CachePrefix{{Prefix: "priority", Hits: 17000, Misses: 1000, Cleared: api.CountOf(31), Errors: api.CountOf(4)}},
 		}},
 		Memory: api.MemoryHealth{Status: api.Healthy, Stats: api.MemoryStats{
 			Size: 812, MaxSize: 10000, Hits: 231204, Misses: 9120, TotalRequests: 240324, Evictions: 120, ExpiredEvictions: 4411,
 			Cleared: api.CountOf(31), Bytes: api.CountOf(11 << 20), MaxBytes: api.CountOf(64 << 20),
+			Recent: &api.CacheRecent{Seconds: api.Seconds(5 * time.Minute), Hits: 9900, Misses: 100, HitRate: .99},
 			Prefixes: []api.CachePrefix{
-				{Prefix: "priority", Entries: 640, Hits: 200104, Misses: 4002}, {Prefix: "user\x1b[2J", Entries: 160, Hits: 31000, Misses: 5010},
+				{Prefix: "priority", Entries: 640, Hits: 200104, Misses: 4002, Bytes: api.CountOf(9 << 20), Evicted: api.CountOf(120), Expired: api.CountOf(4000), Cleared: api.CountOf(0)},
+				{Prefix: "user\x1b[2J", Entries: 160, Hits: 31000, Misses: 5010},
 				{Prefix: "(other)", Entries: 12, Hits: 100, Misses: 108},
 			},
 		}},
@@ -83,10 +90,72 @@ func TestCacheStatus(t *testing.T) {
 	one := []api.Result[api.CacheStatus]{{Instance: "http://127.0.0.1:8000", Value: sampleCaches()}}
 	golden(t, "cache", func(w *bytes.Buffer, o render.Options) error { return render.CacheStatus(w, one, o) })
 	down := sampleCaches()
-	down.Redis = api.RedisHealth{Status: api.Failed, Stats: api.RedisStats{RedisURL: "redis://10.0.0.7:6379/0", LastError: "dial tcp 10.0.0.7:6379: connect: connection refused"}}
+	down.Redis = api.RedisHealth{Status: api.Failed, Reason: "dial tcp 10.0.0.7:6379: connect: connection refused", Stats: api.RedisStats{RedisURL: "redis://10.0.0.7:6379/0", LastError: "dial tcp 10.0.0.7:6379: connect: connection refused"}}
 	off := api.CacheStatus{Redis: api.RedisHealth{Status: api.Disabled}, Memory: api.MemoryHealth{Status: api.Healthy}}
 	fleet := []api.Result[api.CacheStatus]{{Instance: "http://a:8000", Value: down}, {Instance: "http://b:8000", Value: off}, refused[api.CacheStatus]("http://10.0.0.2:8000")}
 	golden(t, "cache-fleet", func(w *bytes.Buffer, o render.Options) error { return render.CacheStatus(w, fleet, o) })
+}
+
+// Under --watch the share of hits between two looks stands beside that of before.
+func TestCacheStatusSince(t *testing.T) {
+	now, before := sampleCaches(), sampleCaches()
+	before.Memory.Stats.Hits, before.Memory.Stats.Misses = 230304, 9020
+	before.Redis.Stats.CacheHits, before.Redis.Stats.CacheMisses = 18042, 1203 // nothing was asked since
+	now.Redis.Status, now.Redis.Reason = api.Degraded, "out of memory: 256.00M of 256.00M used and maxmemory-policy is noeviction, so writes are refused"
+	at := func(v api.CacheStatus) []api.Result[api.CacheStatus] {
+		return []api.Result[api.CacheStatus]{{Instance: "http://127.0.0.1:8000", Value: v}}
+	}
+	golden(t, "cache-watch", func(w *bytes.Buffer, o render.Options) error {
+		return render.CacheStatusSince(at(before))(w, at(now), o)
+	})
+}
+
+func TestCacheKeys(t *testing.T) {
+	rs := []api.Result[api.CacheKeys]{{Instance: "http://a", Value: api.CacheKeys{Pattern: "*", Next: ptr("kMTIzNC4wLjE3LjA"), Keys: []api.CacheKey{
+		{Key: "priority:u_8812", Size: 1840, TTL: ptr(api.Seconds(42 * time.Second)), Hits: api.CountOf(12031)},
+		{Key: "session:\x1b[2J", Size: 96, TTL: nil, Idle: ptr(api.Seconds(3 * time.Hour))},
+		{Key: "http:api.example.com/priority/recommendations/for/a/user/with/a/long/path?1f2e3d4c5b6a798001122334", Size: 48 << 10, TTL: ptr(api.Seconds(50 * time.Hour)), Hits: api.CountOf(0)},
+	}}}}
+	golden(t, "cache-keys", func(w *bytes.Buffer, o render.Options) error { return render.CacheKeys(w, rs, o) })
+	fleet := append(rs, api.Result[api.CacheKeys]{Instance: "http://b", Value: api.CacheKeys{Pattern: "*"}}, refused[api.CacheKeys]("http://c"))
+	golden(t, "cache-keys-fleet", func(w *bytes.Buffer, o render.Options) error { return render.CacheKeys(w, fleet, o) })
+	none := []api.Result[api.CacheKeys]{{Instance: "http://b", Value: api.CacheKeys{Pattern: "*"}}}
+	golden(t, "cache-keys-none", func(w *bytes.Buffer, o render.Options) error { return render.CacheKeys(w, none, o) })
+}
+
+func TestRedisInfo(t *testing.T) {
+	one := sampleCaches().Redis.Stats
+	cluster := one
+	cluster.Mode, cluster.RedisURL = "cluster", "redis+cluster://***@10.0.0.7:7000,10.0.0.7:7001"
+	cluster.Nodes = []api.RedisNode{
+		{Addr: "10.0.0.7:7000", Status: api.Healthy, Keys: api.CountOf(16011), Memory: api.CountOf(3 << 20), Latency: ptr(api.Seconds(280 * time.Microsecond))},
+		{Addr: "10.0.0.7:7001", Status: api.Failed, Error: "i/o timeout"},
+	}
+	python := api.RedisStats{Connected: true, RedisURL: "redis://***@127.0.0.1:6379/0", KeyPrefix: "pulse_api", DefaultTTL: api.Seconds(time.Hour), CacheHits: 12, CacheMisses: 3, RedisMemory: "1.04M", RedisConnectedClients: api.CountOf(2), RedisTotalCommands: api.CountOf(58)}
+	golden(t, "redis-info", func(w *bytes.Buffer, o render.Options) error {
+		return render.RedisInfo(w, []api.Result[api.RedisStats]{{Instance: "http://a", Value: one}}, o)
+	})
+	fleet := []api.Result[api.RedisStats]{{Instance: "http://a", Value: cluster}, {Instance: "http://py", Value: python}, refused[api.RedisStats]("http://c")}
+	golden(t, "redis-info-fleet", func(w *bytes.Buffer, o render.Options) error { return render.RedisInfo(w, fleet, o) })
+}
+
+func TestProgress(t *testing.T) {
+	for _, tt := range []struct {
+		share float64
+		keys  int64
+		want  string
+	}{
+		{0, 0, "clearing user:* in redis  ░░░░░░░░░░░░░░░░░░░░   0%  0 keys"},
+		{.42, 420000, "clearing user:* in redis  ████████░░░░░░░░░░░░  42%  420,000 keys"},
+		{1, 1000000, "clearing user:* in redis  ████████████████████ 100%  1,000,000 keys"},
+	} {
+		if got := render.Progress("clearing user:* in redis", tt.share, tt.keys, render.Options{Width: 80}); got != tt.want {
+			t.Errorf("Progress(%v) = %q, want %q", tt.share, got, tt.want)
+		}
+	}
+	if got := render.Progress("a\x1b[2Jb", 3, 1, render.Options{Width: 20}); len([]rune(got)) > 19 || strings.Contains(got, "\x1b") {
+		t.Errorf("too wide, or not clean: %q", got)
+	}
 }
 
 func TestCacheCleared(t *testing.T) {

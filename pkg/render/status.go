@@ -164,8 +164,8 @@ func (s *screen) cacheFacts(c *api.CacheStatus) []fact {
 	}
 	text := fmt.Sprintf("%s  %s", s.mark(statusVerdict(c.Redis.Status), clean(c.Redis.Status)),
 		hitWord(c.Redis.Stats.HitRate, int64(c.Redis.Stats.CacheHits+c.Redis.Stats.CacheMisses)))
-	if c.Redis.Stats.LastError != "" {
-		text += "  " + clean(c.Redis.Stats.LastError)
+	if why := cmp.Or(c.Redis.Reason, c.Redis.Stats.LastError); why != "" {
+		text += "  " + clean(why)
 	}
 	return append(facts, fact{"redis cache", text})
 }

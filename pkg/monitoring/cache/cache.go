@@ -1,16 +1,17 @@
-// Package cache keeps answers that are dear to compute: in memory, or in Redis.
+// Package cache keeps answers that are dear to compute: in memory, in Redis, or
+// in both.
 //
-// Both tiers are a [Cache]: keys are text, values bytes, each with a time to
-// live of its own. [Load] puts typed values on top and lets one caller compute
-// what many ask for. A cache is never a reason to fail: where Redis does not
-// answer Load computes, and the tier counts the error and says so in its status.
+// A tier, [Memory] or [Redis], keeps bytes under text keys, each with a time to
+// live of its own. A [Cache] puts values of one type on top of one or more
+// tiers, the nearest first, and lets one caller compute what many ask for. A
+// cache is never a reason to fail: where Redis does not answer GetOrLoad
+// computes, and the tier counts the error and says so in its status.
+// [Responses] is the same for whole HTTP answers, after RFC 9111.
 package cache
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"sync"
+	"errors"
 	"time"
 )
 
@@ -20,8 +21,13 @@ const DefaultTTL = time.Hour
 // Forever as a ttl keeps a value until it is evicted, deleted or cleared.
 const Forever time.Duration = -1
 
-// Cache is one tier. Its methods may be called by any goroutine.
-type Cache interface {
+// ErrNotFound is what a loader returns, alone or wrapped, for a thing that does
+// not exist. That it does not is then cached too, for Options.NotFoundTTL.
+var ErrNotFound = errors.New("not found")
+
+// Tier is one place where values are kept. Its methods may be called by any
+// goroutine.
+type Tier interface {
 	// Get returns the value of key and whether there is one. The caller must
 	// not change it. Empty values are values.
 	Get(ctx context.Context, key string) ([]byte, bool, error)
@@ -34,114 +40,78 @@ type Cache interface {
 	Delete(ctx context.Context, key string) error
 
 	// Clear removes the keys that match a glob pattern as Redis has them
-	// (* ? [a-z] [^a] \), and returns how many. With dryRun it only counts. On
-	// an error the count is of what was removed before.
-	Clear(ctx context.Context, pattern string, dryRun bool) (int64, error)
+	// (* ? [a-z] [^a] \). On an error it returns what was removed before, and
+	// the cursor to go on from.
+	Clear(ctx context.Context, pattern string, o ClearOptions) (Cleared, error)
+
+	// Keys lists the keys that match a pattern, without their values. Looking
+	// makes no key look used.
+	Keys(ctx context.Context, q KeyQuery) (KeyPage, error)
 
 	// Close ends the tier's goroutines and connections.
 	Close() error
 
+	fetch(ctx context.Context, key string) (*item, error) // nil for none; not counted
+	store(ctx context.Context, key string, it *item, ttl time.Duration) error
+	note(key string, it *item, o outcome)
+	deadline() time.Duration // of one call; 0 for a tier that never waits
 	flights() *flights
 }
 
-// Load returns the value of key, computed by load where it is not cached, and
-// then kept for ttl. Of several callers who miss one key one computes; the
-// others wait for it, or for their own ctx. Values are kept as JSON: nil and
-// zero values like any other. Errors of load are returned and not kept; errors
-// of the cache are counted by it and otherwise only cost the computation.
-func Load[T any](ctx context.Context, c Cache, key string, ttl time.Duration, load func(context.Context) (T, error)) (T, error) {
-	for {
-		if v, ok := cached[T](ctx, c, key); ok {
-			return v, nil
-		}
-		f, leader := c.flights().join(key)
-		if leader {
-			return lead(ctx, c, key, ttl, f, load)
-		}
-		var none T
-		select {
-		case <-ctx.Done():
-			return none, ctx.Err()
-		case <-f.done:
-		}
-		if f.err == nil {
-			var v T
-			if json.Unmarshal(f.value, &v) == nil {
-				return v, nil
-			}
-			return load(ctx) // another type under the same key: not what we want
-		}
-		if !f.left {
-			return none, f.err
-		}
-		if err := ctx.Err(); err != nil { // the leader gave up; we need not
-			return none, err
-		}
-	}
+// ClearOptions says how a clearing goes.
+type ClearOptions struct {
+	DryRun bool          // only count
+	Cursor string        // of a clearing that broke off or ran out of Budget; "" begins
+	Budget time.Duration // stop after about that long; 0 means at the end
+	Tell   func(Cleared) // told after each batch how far it is; nil for no one
 }
 
-// cached returns a value from the cache. One that is no T counts as missing.
-func cached[T any](ctx context.Context, c Cache, key string) (v T, ok bool) {
-	b, ok, err := c.Get(ctx, key)
-	if err != nil || !ok {
-		return v, false
-	}
-	if json.Unmarshal(b, &v) != nil {
-		var none T
-		return none, false
-	}
-	return v, true
+// Cleared says how far a clearing came.
+type Cleared struct {
+	Keys     int64   // removed, or counted by a dry run, by this call
+	Progress float64 // 0…1, about, of the whole
+	Cursor   string  // to go on from; "" at the end
 }
 
-// lead computes for all who wait on f.
-func lead[T any](ctx context.Context, c Cache, key string, ttl time.Duration, f *flight, load func(context.Context) (T, error)) (v T, err error) {
-	f.err = fmt.Errorf("load %q: the computation panicked", key) // until it has not
-	defer c.flights().leave(key, f)
-	if v, err = load(ctx); err != nil {
-		f.err, f.left = err, ctx.Err() != nil
-		return v, err
-	}
-	if f.value, err = json.Marshal(v); err != nil {
-		f.err = fmt.Errorf("cache %q: %w", key, err)
-		return v, f.err
-	}
-	f.err = nil
-	_ = c.Set(ctx, key, f.value, ttl) // counted by the tier; the caller has its value
-	return v, nil
+// KeyQuery selects keys of a tier.
+type KeyQuery struct {
+	Pattern string // "" means *
+	Limit   int    // at most so many; 0 means 100
+	Cursor  string // of the page before; "" begins
 }
 
-// flights are the computations under way, by key.
-type flights struct {
-	mu    sync.Mutex
-	byKey map[string]*flight // guarded by mu
+// KeyPage is a part of the keys. Where Next is not "" there may be more, even
+// behind a page that has none.
+type KeyPage struct {
+	Keys []Key
+	Next string
 }
 
-// flight is one computation; the rest is written before done closes.
-type flight struct {
-	done  chan struct{}
-	value []byte
-	err   error
-	left  bool // the leader's ctx ended: that err need not be the next one's
+// Key is what a tier tells of one of its keys.
+type Key struct {
+	Name string
+	Size int64         // bytes, with what the tier needs beside the value
+	TTL  time.Duration // left to live; Forever for no end
+	Hits int64         // below 0 where the tier does not count them
+	Idle time.Duration // since it was last used; below 0 where the tier does not know
 }
 
-// join returns the key's flight, and true to the caller who has to fly it.
-func (fs *flights) join(key string) (*flight, bool) {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if f, ok := fs.byKey[key]; ok {
-		return f, false
-	}
-	f := &flight{done: make(chan struct{})}
-	if fs.byKey == nil {
-		fs.byKey = map[string]*flight{}
-	}
-	fs.byKey[key] = f
-	return f, true
+// item is a value as tiers pass it around. In memory it also has what Redis
+// keeps in the record's head, and perhaps the value itself.
+type item struct {
+	data   []byte // encoded; with its head only where it is a record
+	obj    any    // the value itself, nil where data is to be decoded
+	head   head
+	typed  bool    // by a [Cache]: head counts, data has none
+	size   int64   // of what it takes, beside key and overhead
+	prefix *prefix // whose counters are the key's; nil where that is to be looked up
 }
 
-func (fs *flights) leave(key string, f *flight) {
-	fs.mu.Lock()
-	delete(fs.byKey, key)
-	fs.mu.Unlock()
-	close(f.done)
-}
+// outcome is how looking for a key went.
+type outcome int
+
+const (
+	hit outcome = iota
+	miss
+	garbled // there was something that is no value of ours: a miss
+)

@@ -15,7 +15,7 @@ import (
 )
 
 // overhead is what an entry takes beside its key and value, about.
-const overhead = 160
+const overhead = 224
 
 // MemoryOptions configures [NewMemory]. The zero value is ready to use.
 type MemoryOptions struct {
@@ -30,21 +30,20 @@ type MemoryOptions struct {
 // before either. What is used least goes first.
 type Memory struct {
 	opts     MemoryOptions
-	otter    *otter.Cache[string, item]
+	otter    *otter.Cache[string, *entry]
 	prefixes prefixes
+	recent   recent
 	group    flights
-
-	hits, misses             atomic.Int64
-	evicted, expired, clears atomic.Int64
-	bytes                    atomic.Int64
 }
 
-type item struct {
-	value []byte
-	ttl   time.Duration
+// entry is an item in memory, with its counters at hand.
+type entry struct {
+	item
+	ttl  time.Duration
+	hits atomic.Int64
 }
 
-var _ Cache = (*Memory)(nil)
+var _ Tier = (*Memory)(nil)
 
 // NewMemory returns an empty memory tier. Its caller closes it.
 func NewMemory(o MemoryOptions) (*Memory, error) {
@@ -57,13 +56,13 @@ func NewMemory(o MemoryOptions) (*Memory, error) {
 	m := &Memory{opts: o}
 	least := (o.MaxBytes + o.MaxEntries - 1) / o.MaxEntries
 	var err error
-	m.otter, err = otter.New(&otter.Options[string, item]{
+	m.otter, err = otter.New(&otter.Options[string, *entry]{
 		MaximumWeight: uint64(o.MaxBytes),
-		Weigher: func(key string, it item) uint32 {
-			return uint32(min(max(size(key, it), least), math.MaxUint32))
+		Weigher: func(_ string, e *entry) uint32 {
+			return uint32(min(max(e.size, least), math.MaxUint32))
 		},
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, item]) time.Duration { return e.Value.ttl }),
-		OnAtomicDeletion: m.deleted,
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, *entry]) time.Duration { return e.Value.ttl }),
+		OnAtomicDeletion: deleted,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("memory cache: %w", err)
@@ -71,77 +70,111 @@ func NewMemory(o MemoryOptions) (*Memory, error) {
 	return m, nil
 }
 
-func size(key string, it item) int64 { return int64(len(key)+len(it.value)) + overhead }
-
 // deleted counts an entry out. It runs under the cache's lock.
-func (m *Memory) deleted(e otter.DeletionEvent[string, item]) {
-	m.bytes.Add(-size(e.Key, e.Value))
-	m.prefixes.of(e.Key).entries.Add(-1)
+func deleted(e otter.DeletionEvent[string, *entry]) {
+	p := e.Value.prefix
+	p.bytes.Add(-e.Value.size)
+	p.entries.Add(-1)
 	switch e.Cause {
 	case otter.CauseOverflow:
-		m.evicted.Add(1)
+		p.evicted.Add(1)
 	case otter.CauseExpiration:
-		m.expired.Add(1)
+		p.expired.Add(1)
 	}
 }
 
-// Get implements [Cache]. Its error is always nil.
+// Get implements [Tier]. Its error is always nil. A value that a [Cache] keeps
+// as it is has no bytes: it counts as missing.
 func (m *Memory) Get(_ context.Context, key string) ([]byte, bool, error) {
-	it, ok := m.otter.GetIfPresent(key)
-	if !ok {
-		m.misses.Add(1)
-		m.prefixes.of(key).misses.Add(1)
+	e, ok := m.otter.GetIfPresent(key)
+	if !ok || e.obj != nil {
+		m.prefixes.of(key).note(miss)
 		return nil, false, nil
 	}
-	m.hits.Add(1)
-	m.prefixes.of(key).hits.Add(1)
-	return it.value, true, nil
+	e.hits.Add(1)
+	e.prefix.note(hit)
+	return e.data, true, nil
 }
 
-// Set implements [Cache]. A value larger than MaxBytes is not kept, and counts
+// Set implements [Tier]. A value larger than MaxBytes is not kept, and counts
 // as evicted for its size. Its error is always nil.
-func (m *Memory) Set(_ context.Context, key string, value []byte, ttl time.Duration) error {
+func (m *Memory) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return m.store(ctx, key, &item{data: bytes.Clone(value), size: int64(len(value))}, ttl)
+}
+
+func (m *Memory) store(_ context.Context, key string, it *item, ttl time.Duration) error {
 	if ttl == 0 {
 		ttl = m.opts.DefaultTTL
 	}
 	if ttl < 0 {
 		ttl = math.MaxInt64
 	}
-	if int64(len(key)+len(value))+overhead > m.opts.MaxBytes {
+	e := &entry{item: *it, ttl: ttl}
+	e.prefix = m.prefixes.of(key)
+	e.size += int64(len(key)) + overhead
+	if e.size > m.opts.MaxBytes {
 		m.otter.Invalidate(key) // what stands there is out of date
-		m.evicted.Add(1)
+		e.prefix.evicted.Add(1)
 		return nil
 	}
-	it := item{bytes.Clone(value), ttl}
-	m.bytes.Add(size(key, it))
-	m.prefixes.of(key).entries.Add(1)
-	m.otter.Set(key, it) // what it replaces is counted out by deleted
+	e.prefix.bytes.Add(e.size)
+	e.prefix.entries.Add(1)
+	m.otter.Set(key, e) // what it replaces is counted out by deleted
 	return nil
 }
 
-// Delete implements [Cache]. Its error is always nil.
+func (m *Memory) fetch(_ context.Context, key string) (*item, error) {
+	e, ok := m.otter.GetIfPresent(key)
+	if !ok {
+		return nil, nil
+	}
+	e.hits.Add(1)
+	return &e.item, nil
+}
+
+func (m *Memory) note(key string, it *item, o outcome) {
+	p := (*prefix)(nil)
+	if it != nil {
+		p = it.prefix
+	}
+	if p == nil {
+		p = m.prefixes.of(key)
+	}
+	p.note(o)
+}
+
+func (m *Memory) deadline() time.Duration { return 0 }
+
+func (m *Memory) flights() *flights { return &m.group }
+
+// Delete implements [Tier]. Its error is always nil.
 func (m *Memory) Delete(_ context.Context, key string) error {
 	m.otter.Invalidate(key)
 	return nil
 }
 
-// Clear implements [Cache]. Its error is that of ctx.
-func (m *Memory) Clear(ctx context.Context, pattern string, dryRun bool) (n int64, err error) {
+// Clear implements [Tier]. Its error is that of ctx. It takes so little time
+// that it knows neither Budget nor Cursor.
+func (m *Memory) Clear(ctx context.Context, pattern string, o ClearOptions) (done Cleared, err error) {
 	for key := range m.otter.Keys() {
 		if err := ctx.Err(); err != nil {
-			return n, err
+			return done, err
 		}
 		if !match(pattern, key) {
 			continue
 		}
-		if dryRun {
-			n++
-		} else if _, ok := m.otter.Invalidate(key); ok {
-			n++
-			m.clears.Add(1)
+		if o.DryRun {
+			done.Keys++
+		} else if e, ok := m.otter.Invalidate(key); ok {
+			done.Keys++
+			e.prefix.cleared.Add(1)
 		}
 	}
-	return n, nil
+	done.Progress = 1
+	if o.Tell != nil {
+		o.Tell(done)
+	}
+	return done, nil
 }
 
 // Close ends the goroutines. The cache works on, but expires entries only as
@@ -151,29 +184,20 @@ func (m *Memory) Close() error {
 	return nil
 }
 
-func (m *Memory) flights() *flights { return &m.group }
-
 // Stats returns what the tier holds and counted. It changes nothing.
 func (m *Memory) Stats() api.MemoryStats {
 	m.otter.CleanUp() // what has expired is no longer there
-	hits, misses := m.hits.Load(), m.misses.Load()
+	s := m.prefixes.sum()
 	return api.MemoryStats{
 		Size: api.Count(m.otter.EstimatedSize()), MaxSize: api.Count(m.opts.MaxEntries),
-		Hits: api.Count(hits), Misses: api.Count(misses), HitRate: rate(hits, misses), TotalRequests: api.Count(hits + misses),
-		Evictions: api.Count(m.evicted.Load()), ExpiredEvictions: api.Count(m.expired.Load()), Cleared: api.CountOf(m.clears.Load()),
-		Bytes: api.CountOf(m.bytes.Load()), MaxBytes: api.CountOf(m.opts.MaxBytes), Prefixes: m.prefixes.list(),
+		Hits: api.Count(s.Hits), Misses: api.Count(s.Misses), HitRate: rate(s.Hits, s.Misses), TotalRequests: api.Count(s.Hits + s.Misses),
+		Evictions: api.Count(s.Evicted), ExpiredEvictions: api.Count(s.Expired), Cleared: api.CountOf(s.Cleared),
+		Bytes: api.CountOf(s.Bytes), MaxBytes: api.CountOf(m.opts.MaxBytes),
+		Recent: m.recent.since(time.Now(), s.Hits, s.Misses), Prefixes: m.prefixes.list(true),
 	}
 }
 
 // Status returns the tier's statistics with its verdict: memory is healthy.
 func (m *Memory) Status() api.MemoryHealth {
 	return api.MemoryHealth{Status: api.Healthy, Stats: m.Stats()}
-}
-
-// rate is the share of hits, 0 where nothing was asked.
-func rate(hits, misses int64) float64 {
-	if hits+misses == 0 {
-		return 0
-	}
-	return float64(hits) / float64(hits+misses)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,36 +13,69 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// batch is how many keys a clearing asks for and removes at a time.
-const batch = 500
-
 // RedisOptions configures [NewRedis].
 type RedisOptions struct {
-	URL        string        // redis://[user:password@]host:port/db, rediss:// or unix://
+	URL        string        // redis://[user:password@]host:port/db, rediss://, unix://, redis+sentinel://hosts/master/db, redis+cluster://hosts
 	URLName    string        // how errors call the URL's variable; "" means REDIS_URL
 	KeyPrefix  string        // before each key, with a colon; "" means pulse_api
 	Timeout    time.Duration // of one call, connecting included; 0 means 5s
 	DefaultTTL time.Duration // of values set with ttl 0; 0 means DefaultTTL, below 0 Forever
 }
 
-// Redis keeps values in a Redis server. It connects when it is first used and
-// again whenever it must. Each call ends within Timeout; while Redis does not
-// answer most end at once with an error that wraps [ErrDown].
+// Redis keeps values in a Redis server, behind Sentinel, or in a Cluster. It
+// connects when it is first used and again whenever it must. Each call ends
+// within Timeout; while Redis does not answer most end at once with an error
+// that wraps [ErrDown]. Of a Cluster each master is watched by itself: the keys
+// of one that is down cost nothing, the others are served.
 type Redis struct {
-	opts   RedisOptions
-	shown  string // the URL without credentials
-	client *redis.Client
-	guard  guard
-	group  flights
-
-	hits, misses, errors, clears atomic.Int64
+	opts     RedisOptions
+	target   target
+	client   redis.UniversalClient
+	one      *redis.Client        // nil of a Cluster
+	cluster  *redis.ClusterClient // nil of others
+	guard    guard                // of the server; of a Cluster, of knowing its masters
+	nodes    nodes
+	prefixes prefixes
+	recent   recent
+	refused  atomic.Pointer[refusal]
+	group    flights
 }
 
-var _ Cache = (*Redis)(nil)
+// refusal is a write that Redis answered with an error, and none since that it
+// took.
+type refusal struct {
+	err error
+	at  time.Time
+}
 
-// NewRedis returns a tier in the server at o.URL. It neither connects nor
-// starts anything; its caller closes it. The error is about the URL, without
-// what is secret in it.
+// nodes are the guards of a Cluster's masters, by address.
+type nodes struct {
+	mu     sync.Mutex
+	guards map[string]*guard // guarded by mu
+}
+
+// maxNodes bounds the guards; a Cluster whose addresses changed more often than
+// that begins anew.
+const maxNodes = 1024
+
+func (n *nodes) of(addr string) *guard {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if g, ok := n.guards[addr]; ok {
+		return g
+	}
+	if n.guards == nil || len(n.guards) >= maxNodes {
+		n.guards = map[string]*guard{}
+	}
+	g := new(guard)
+	n.guards[addr] = g
+	return g
+}
+
+var _ Tier = (*Redis)(nil)
+
+// NewRedis returns a tier in the Redis at o.URL. It does not connect; its
+// caller closes it. The error is about the URL, without what is secret in it.
 func NewRedis(o RedisOptions) (*Redis, error) {
 	o.URLName = cmp.Or(o.URLName, "REDIS_URL")
 	o.KeyPrefix = cmp.Or(o.KeyPrefix, "pulse_api")
@@ -50,66 +84,115 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 	if o.Timeout < 0 {
 		return nil, fmt.Errorf("redis timeout %v: want more than 0", o.Timeout)
 	}
-	opts, shown, err := parseURL(o.URLName, o.URL)
+	t, err := parseURL(o.URLName, o.URL)
 	if err != nil {
 		return nil, err
 	}
-	opts.ContextTimeoutEnabled = true
-	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout, opts.PoolTimeout = o.Timeout, o.Timeout, o.Timeout, o.Timeout
-	opts.MaxRetries, opts.DialerRetries = -1, 1
-	opts.DisableIdentity = true
-	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return &Redis{opts: o, shown: shown, client: redis.NewClient(opts)}, nil
+	r := &Redis{opts: o, target: t}
+	r.connect(o.Timeout)
+	return r, nil
 }
 
-// do calls f under the tier's deadline, unless Redis is known to be down.
-func (r *Redis) do(ctx context.Context, f func(context.Context) error) error {
+// connect makes the client: without retries of its own, so that one deadline
+// bounds a call with its connecting, and without asking a server for notices of
+// maintenance, which costs a command on each connection.
+func (r *Redis) connect(timeout time.Duration) {
+	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	switch r.target.kind {
+	case sentinel:
+		o := r.target.failover
+		o.ContextTimeoutEnabled, o.DisableIdentity, o.MaxRetries, o.DialerRetries = true, true, -1, 1
+		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = timeout, timeout, timeout, timeout
+		r.one = redis.NewFailoverClient(o)
+	case cluster:
+		o := r.target.cluster
+		o.ContextTimeoutEnabled, o.DisableIdentity, o.MaxRetries, o.DialerRetries = true, true, -1, 1
+		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = timeout, timeout, timeout, timeout
+		o.MaintNotificationsConfig = quiet
+		r.cluster = redis.NewClusterClient(o)
+		r.client = r.cluster
+		return
+	default:
+		o := r.target.one
+		o.ContextTimeoutEnabled, o.DisableIdentity, o.MaxRetries, o.DialerRetries = true, true, -1, 1
+		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = timeout, timeout, timeout, timeout
+		o.MaintNotificationsConfig = quiet
+		r.one = redis.NewClient(o)
+	}
+	r.client = r.one
+}
+
+// do calls f for a key under the tier's deadline, unless the Redis that has it
+// is known to be down.
+func (r *Redis) do(ctx context.Context, key string, f func(context.Context) error) error {
 	if err := ctx.Err(); err != nil { // says nothing of Redis
 		return err
 	}
-	probe, err := r.guard.enter()
+	if r.cluster == nil {
+		return r.guard.run(ctx, r.opts.Timeout, f)
+	}
+	start := time.Now()
+	var master *redis.Client
+	err := r.guard.run(ctx, r.opts.Timeout, func(ctx context.Context) (err error) {
+		master, err = r.cluster.MasterForKey(ctx, key) // known already, but at first and after a failover
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
-	defer cancel()
-	err = context.Canceled // what a panic of f leaves behind
-	defer func() { r.guard.leave(probe, err) }()
-	err = f(ctx)
+	err = r.nodes.of(master.Options().Addr).run(ctx, max(r.opts.Timeout-time.Since(start), 1), f)
+	if err != nil && !answered(err) {
+		r.cluster.ReloadState(ctx) // behind us: another may be master there by now
+	}
 	return err
 }
 
 // call is do with its errors counted and told what was being done.
-func (r *Redis) call(ctx context.Context, verb, key string, f func(context.Context) error) error {
-	err := r.do(ctx, f)
+func (r *Redis) call(ctx context.Context, verb, key string, f func(context.Context, string) error) error {
+	full := r.opts.KeyPrefix + ":" + key
+	err := r.do(ctx, full, func(ctx context.Context) error { return f(ctx, full) })
 	if err == nil || errors.Is(err, redis.Nil) {
 		return err
 	}
-	r.errors.Add(1)
+	r.prefixes.of(key).errors.Add(1)
 	return fmt.Errorf("%s %q in redis: %w", verb, key, err)
 }
 
-func (r *Redis) key(key string) string { return r.opts.KeyPrefix + ":" + key }
+// Get implements [Tier].
+func (r *Redis) Get(ctx context.Context, key string) ([]byte, bool, error) {
+	it, err := r.fetch(ctx, key)
+	if err != nil {
+		return nil, false, err
+	}
+	if it == nil {
+		r.note(key, nil, miss)
+		return nil, false, nil
+	}
+	r.note(key, it, hit)
+	return it.data, true, nil
+}
 
-// Get implements [Cache].
-func (r *Redis) Get(ctx context.Context, key string) (value []byte, ok bool, err error) {
-	err = r.call(ctx, "get", key, func(ctx context.Context) error {
-		value, err = r.client.Get(ctx, r.key(key)).Bytes()
+func (r *Redis) fetch(ctx context.Context, key string) (*item, error) {
+	var it item
+	err := r.call(ctx, "get", key, func(ctx context.Context, full string) (err error) {
+		it.data, err = r.client.Get(ctx, full).Bytes()
 		return err
 	})
 	switch {
-	case err == nil:
-		r.hits.Add(1)
-		return value, true, nil
 	case errors.Is(err, redis.Nil):
-		r.misses.Add(1)
-		return nil, false, nil
+		return nil, nil
+	case err != nil:
+		return nil, err
 	}
-	return nil, false, err
+	return &it, nil
 }
 
-// Set implements [Cache]. Redis counts in milliseconds: a shorter ttl is one.
+// Set implements [Tier]. Redis counts in milliseconds: a shorter ttl is one.
 func (r *Redis) Set(ctx context.Context, key string, value []byte, ttl time.Duration) error {
+	return r.store(ctx, key, &item{data: value}, ttl)
+}
+
+func (r *Redis) store(ctx context.Context, key string, it *item, ttl time.Duration) error {
 	if ttl == 0 {
 		ttl = r.opts.DefaultTTL
 	}
@@ -119,46 +202,30 @@ func (r *Redis) Set(ctx context.Context, key string, value []byte, ttl time.Dura
 	case ttl < time.Millisecond:
 		ttl = time.Millisecond
 	}
-	return r.call(ctx, "set", key, func(ctx context.Context) error {
-		return r.client.Set(ctx, r.key(key), value, ttl).Err()
+	err := r.call(ctx, "set", key, func(ctx context.Context, full string) error {
+		return r.client.Set(ctx, full, it.data, ttl).Err()
 	})
-}
-
-// Delete implements [Cache].
-func (r *Redis) Delete(ctx context.Context, key string) error {
-	return r.call(ctx, "delete", key, func(ctx context.Context) error {
-		return r.client.Unlink(ctx, r.key(key)).Err()
-	})
-}
-
-// Clear implements [Cache]. It looks at keys under its own prefix only, in
-// batches, each under a deadline of its own, so Redis serves others in between.
-// A dry run may count a key twice that Redis moves meanwhile.
-func (r *Redis) Clear(ctx context.Context, pattern string, dryRun bool) (n int64, err error) {
-	glob, cursor := escape(r.opts.KeyPrefix)+":"+pattern, uint64(0)
-	for {
-		err = r.call(ctx, "clear", pattern, func(ctx context.Context) error {
-			keys, next, err := r.client.Scan(ctx, cursor, glob, batch).Result()
-			if err != nil {
-				return err
-			}
-			removed := int64(len(keys))
-			if !dryRun && len(keys) > 0 {
-				if removed, err = r.client.Unlink(ctx, keys...).Result(); err != nil {
-					return err
-				}
-				r.clears.Add(removed)
-			}
-			n, cursor = n+removed, next
-			return nil
-		})
-		if err != nil || cursor == 0 {
-			return n, err
-		}
+	switch {
+	case err == nil && r.refused.Load() != nil:
+		r.refused.Store(nil)
+	case err != nil && answered(err):
+		r.refused.Store(&refusal{err, time.Now()})
 	}
+	return err
 }
+
+// Delete implements [Tier].
+func (r *Redis) Delete(ctx context.Context, key string) error {
+	return r.call(ctx, "delete", key, func(ctx context.Context, full string) error {
+		return r.client.Unlink(ctx, full).Err()
+	})
+}
+
+func (r *Redis) note(key string, _ *item, o outcome) { r.prefixes.of(key).note(o) }
+
+func (r *Redis) deadline() time.Duration { return r.opts.Timeout }
+
+func (r *Redis) flights() *flights { return &r.group }
 
 // Close closes the connections.
 func (r *Redis) Close() error { return r.client.Close() }
-
-func (r *Redis) flights() *flights { return &r.group }

@@ -65,7 +65,7 @@ func TestRedisDownAtStartKilledAndBack(t *testing.T) {
 		if !failed() {
 			t.Errorf("killed: %+v", c.Status(t.Context()))
 		}
-		if n, err := c.Clear(t.Context(), "*", false); err == nil || n != 0 {
+		if n, err := clear(t.Context(), c, "*", false); err == nil || n != 0 {
 			t.Errorf("Clear of a dead Redis = %d, %v, want an error", n, err)
 		}
 	}
@@ -121,10 +121,10 @@ func TestClearOfManyKeysSparesOthers(t *testing.T) {
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := c.Clear(t.Context(), "user:*", true); n != 20_000 || err != nil {
+	if n, err := clear(t.Context(), c, "user:*", true); n != 20_000 || err != nil {
 		t.Errorf("dry run = %d, %v", n, err)
 	}
-	if n, err := c.Clear(t.Context(), "user:*", false); n != 20_000 || err != nil {
+	if n, err := clear(t.Context(), c, "user:*", false); n != 20_000 || err != nil {
 		t.Errorf("Clear = %d, %v", n, err)
 	}
 	left, err := raw.Keys(t.Context(), "*").Result()
@@ -172,7 +172,7 @@ func clearMidway(t *testing.T, s *testkit.RedisServer, c *cache.Redis, raw *gore
 		until(t, "some keys are gone", func() bool { return raw.DBSize(context.Background()).Val() < 199_000 })
 		s.Stop()
 	}()
-	n, err := c.Clear(t.Context(), "*", false)
+	n, err := clear(t.Context(), c, "*", false)
 	<-done
 	s.Cont()
 	return n, err

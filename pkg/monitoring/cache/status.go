@@ -1,61 +1,155 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
 // Status asks Redis how it is and adds what the tier counted: healthy; degraded
-// where Redis answers but is a replica, which takes no writes; failed, with the
-// last error, where it does not answer. It ends within the tier's Timeout.
+// where Redis answers but refuses writes, or a part of a Cluster does not
+// answer; failed where none does. But for healthy, Reason says why. It ends
+// within the tier's Timeout.
 func (r *Redis) Status(ctx context.Context) api.RedisHealth {
-	stats, err := r.Info(ctx)
+	looks, stats, err := r.inspect(ctx)
 	out := api.RedisHealth{Status: api.Healthy, Connected: stats.Connected, Stats: stats}
 	switch {
 	case err != nil:
-		out.Status = api.Failed
-	case stats.Role == "slave":
-		out.Status = api.Degraded
+		out.Status, out.Reason = api.Failed, stats.LastError
+		if since := r.guard.down(); !since.IsZero() {
+			out.Reason = fmt.Sprintf("for %s now: %s", time.Since(since).Round(time.Second), lastOf(err))
+		}
+	default:
+		out.Reason = r.degraded(looks)
+		if out.Reason != "" {
+			out.Status = api.Degraded
+		}
 	}
 	return out
 }
 
-// Info returns what Redis says of itself beside what the tier counted. Where
-// Redis does not answer, the latter comes with the error.
-func (r *Redis) Info(ctx context.Context) (api.RedisStats, error) {
-	hits, misses := r.hits.Load(), r.misses.Load()
-	out := api.RedisStats{
-		RedisURL: r.shown, KeyPrefix: r.opts.KeyPrefix, DefaultTTL: api.Seconds(max(r.opts.DefaultTTL, 0)),
-		CacheHits: api.Count(hits), CacheMisses: api.Count(misses), CacheErrors: api.Count(r.errors.Load()), HitRate: rate(hits, misses),
+// refusedFor is how long a refused write counts where none has followed it.
+const refusedFor = time.Minute
+
+// degraded says why a Redis that answers is not healthy, "" if it is.
+func (r *Redis) degraded(looks []look) string {
+	for _, l := range looks {
+		switch {
+		case l.err != nil:
+			return fmt.Sprintf("the master at %s does not answer: %s", l.addr, l.err)
+		case l.info["role"] == "slave":
+			return "it is a replica, which takes no writes"
+		case l.info["master_failover_state"] == "failover-in-progress":
+			return "it is failing over"
+		case full(l.info):
+			return fmt.Sprintf("out of memory: %s of %s used and maxmemory-policy is noeviction, so writes are refused",
+				l.info["used_memory_human"], l.info["maxmemory_human"])
+		}
 	}
-	var info string
-	err := r.do(ctx, func(ctx context.Context) error {
-		start := time.Now()
-		if err := r.client.Ping(ctx).Err(); err != nil {
+	if no := r.refused.Load(); no != nil && time.Since(no.at) < refusedFor {
+		return fmt.Sprintf("the last write, %s ago, was refused: %s", time.Since(no.at).Round(time.Second), lastOf(no.err))
+	}
+	return ""
+}
+
+func full(info map[string]string) bool {
+	used, most := integer(info, "used_memory"), integer(info, "maxmemory")
+	return most != nil && used != nil && *most > 0 && *used >= *most && info["maxmemory_policy"] == "noeviction"
+}
+
+// lastOf is the innermost error's text: what Redis itself said.
+func lastOf(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
 			return err
 		}
-		latency := api.Seconds(time.Since(start))
-		out.Latency = &latency
-		var err error
-		info, err = r.client.Info(ctx, "everything").Result()
-		return err
-	})
+		err = next
+	}
+}
+
+// Info returns what Redis says of itself beside what the tier counted. Where
+// Redis does not answer, the latter comes with the error. Of a Cluster figures
+// are sums over the masters that answer, and the latency is the worst.
+func (r *Redis) Info(ctx context.Context) (api.RedisStats, error) {
+	_, stats, err := r.inspect(ctx)
+	return stats, err
+}
+
+func (r *Redis) inspect(ctx context.Context) ([]look, api.RedisStats, error) {
+	out := r.counted()
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout) // of all of it: a Cluster is asked twice
+	defer cancel()
+	all, err := r.masters(ctx)
+	var looks []look
+	if err == nil {
+		looks = r.ask(ctx, all)
+		err = r.sum(&out, looks)
+	}
 	if err != nil {
-		out.Latency, out.LastError = nil, err.Error()
-		return out, fmt.Errorf("ask redis how it is: %w", err)
+		out.LastError = err.Error()
+		return looks, out, fmt.Errorf("ask redis how it is: %w", err)
 	}
 	out.Connected = true
-	readInfo(&out, info)
-	return out, nil
+	return looks, out, nil
+}
+
+// counted is what the tier knows by itself.
+func (r *Redis) counted() api.RedisStats {
+	s := r.prefixes.sum()
+	return api.RedisStats{
+		RedisURL: r.target.shown, KeyPrefix: r.opts.KeyPrefix, DefaultTTL: api.Seconds(max(r.opts.DefaultTTL, 0)), Mode: r.target.kind,
+		CacheHits: api.Count(s.Hits), CacheMisses: api.Count(s.Misses), CacheErrors: api.Count(s.Errors), HitRate: rate(s.Hits, s.Misses),
+		Cleared: api.CountOf(s.Cleared), Garbled: api.CountOf(s.Garbled),
+		Recent: r.recent.since(time.Now(), s.Hits, s.Misses), Prefixes: r.prefixes.list(false),
+	}
+}
+
+// sum adds up what the servers said. If none answered it returns why.
+func (r *Redis) sum(out *api.RedisStats, looks []look) error {
+	var errs []error
+	var memory int64
+	for _, l := range looks {
+		row := api.RedisNode{Addr: l.addr, Status: api.Healthy}
+		if l.err != nil {
+			row.Status, row.Error = api.Failed, l.err.Error()
+			errs = append(errs, l.err)
+			out.Nodes = append(out.Nodes, row)
+			continue
+		}
+		row.Keys, row.Memory, row.Latency = api.CountOf(l.keys), count(l.info, "used_memory"), secondsOf(l.latency)
+		out.Nodes = append(out.Nodes, row)
+		out.RedisVersion, out.Role = l.info["redis_version"], l.info["role"]
+		out.MaxMemoryPolicy = l.info["maxmemory_policy"]
+		memory += row.Memory.Value()
+		out.RedisMemory = l.info["used_memory_human"]
+		if out.Latency == nil || out.Latency.Duration() < l.latency {
+			out.Latency = row.Latency
+		}
+		addCount(&out.Keys, row.Keys)
+		for name, to := range map[string]**api.Count{
+			"connected_clients": &out.RedisConnectedClients, "total_commands_processed": &out.RedisTotalCommands,
+			"evicted_keys": &out.EvictedKeys, "expired_keys": &out.ExpiredKeys, "maxmemory": &out.MaxMemory,
+		} {
+			addCount(to, count(l.info, name))
+		}
+	}
+	if len(looks) > 1 {
+		out.RedisMemory = human(memory)
+	}
+	if r.target.kind != cluster {
+		out.Nodes = nil // the one server is what the rest is about
+	}
+	if len(errs) == len(looks) {
+		return cmp.Or(errors.Join(errs...), errors.New("the Cluster has no masters"))
+	}
+	return nil
 }
 
 // Counts are what the tier counted since it was made.
@@ -63,69 +157,49 @@ type Counts struct{ Hits, Misses, Errors, Cleared int64 }
 
 // Counts returns what the tier counted, without asking Redis.
 func (r *Redis) Counts() Counts {
-	return Counts{r.hits.Load(), r.misses.Load(), r.errors.Load(), r.clears.Load()}
+	s := r.prefixes.sum()
+	return Counts{s.Hits, s.Misses, s.Errors, s.Cleared}
 }
 
-// readInfo fills in the fields of Redis's INFO answer, as far as it has them.
-func readInfo(out *api.RedisStats, info string) {
-	fields := map[string]string{}
-	for line := range strings.Lines(info) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			fields[name] = value
+// human writes bytes as Redis does in used_memory_human.
+func human(n int64) string {
+	v, unit := float64(n), "B"
+	for _, u := range []string{"K", "M", "G", "T"} {
+		if v < 1024 {
+			break
 		}
+		v, unit = v/1024, u
 	}
-	number := func(name string) *api.Count {
-		n, err := strconv.ParseInt(fields[name], 10, 64)
-		if err != nil {
-			return nil
-		}
-		return api.CountOf(n)
-	}
-	out.RedisMemory, out.RedisVersion, out.Role = fields["used_memory_human"], fields["redis_version"], fields["role"]
-	out.RedisConnectedClients = number("connected_clients")
-	out.RedisTotalCommands = number("total_commands_processed")
-	out.EvictedKeys = number("evicted_keys")
+	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 2, 64), ".00") + unit
 }
 
-// parseURL reads a Redis URL and returns it without credentials too. What is
-// wrong with it is said without a word of it that may be secret.
-func parseURL(name, text string) (opts *redis.Options, shown string, err error) {
-	u, err := url.Parse(text)
+func integer(info map[string]string, name string) *int64 {
+	n, err := strconv.ParseInt(info[name], 10, 64)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s is not a URL: want redis://[user:password@]host:port/db", name)
+		return nil
 	}
-	if opts, err = redis.ParseURL(text); err != nil {
-		return nil, "", fmt.Errorf("%s: %w", name, describe(u))
-	}
-	return opts, masked(u), nil
+	return &n
 }
 
-// describe says which part of a URL go-redis did not take.
-func describe(u *url.URL) error {
-	switch u.Scheme {
-	case "redis", "rediss", "unix":
-	default:
-		return errors.New("the scheme is none of redis, rediss and unix")
+func count(info map[string]string, name string) *api.Count {
+	n := integer(info, name)
+	if n == nil {
+		return nil
 	}
-	if _, err := strconv.Atoi(strings.Trim(u.Path, "/")); u.Scheme != "unix" && u.Path != "" && u.Path != "/" && err != nil {
-		return errors.New("the database after the host is not a number")
-	}
-	return errors.New("an option after the question mark is unknown or has a wrong value")
+	return api.CountOf(*n)
 }
 
-// masked writes u with its credentials as ***.
-func masked(u *url.URL) string {
-	c := *u
-	credentials := c.User != nil
-	c.User = nil
-	if q := c.Query(); q.Has("password") || q.Has("username") {
-		q.Del("password")
-		q.Del("username")
-		c.RawQuery = q.Encode()
+func addCount(to **api.Count, n *api.Count) {
+	if n == nil {
+		return
 	}
-	out := c.String()
-	if credentials {
-		out = strings.Replace(out, "://", "://***@", 1)
+	if *to == nil {
+		*to = new(api.Count)
 	}
-	return out
+	**to += *n
+}
+
+func secondsOf(d time.Duration) *api.Seconds {
+	s := api.Seconds(d)
+	return &s
 }
