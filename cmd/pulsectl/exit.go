@@ -66,13 +66,18 @@ func exitStatus(err error) int {
 	var fleet *fleetError
 	var problem *api.Error
 	var serving *serverError
+	var ended statusError
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &ended):
+		return int(ended)
 	case errors.Is(err, errNo):
 		return exitNo
 	case errors.Is(err, errDeclined):
 		return exitRefused
+	case errors.As(err, &usage) && usage.command == execCommand:
+		return exitCannot
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &fleet):
@@ -136,7 +141,8 @@ func problemStatus(e *api.Error) int {
 // failure is what main says of an error, "" if all has been said.
 func failure(err error) string {
 	var fleet *fleetError
-	if err == nil || errors.Is(err, errNo) || errors.As(err, &fleet) || exitStatus(err) == exitDone {
+	var ended statusError
+	if err == nil || errors.Is(err, errNo) || errors.As(err, &fleet) || errors.As(err, &ended) || exitStatus(err) == exitDone {
 		return ""
 	}
 	var usage *usageError

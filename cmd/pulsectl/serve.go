@@ -245,6 +245,7 @@ func (a *app) serveOn(ctx context.Context, l net.Listener, m *monitoring.Monitor
 		Handler: m.Middleware(mux), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	srv.RegisterOnShutdown(m.EndStreams)
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	tasks = append(tasks, func(context.Context) error {

@@ -53,10 +53,13 @@ func (s *Server) audit(r *http.Request, action string, c change, err error) {
 	s.log.LogAttrs(r.Context(), slog.LevelInfo, "audit",
 		slog.String("actor", caller(r).actor(r)),
 		slog.String("action", action), slog.String("target", c.Target),
-		slog.String("reason", printable(r.Header.Get("X-Pulsectl-Reason"), 1024)),
+		slog.String("reason", reason(r)),
 		slog.Any("before", c.Before), slog.Any("after", c.After),
 		slog.String("outcome", outcome), slog.String("request_id", requestID(r)))
 }
+
+// reason is why a caller says that it acts, "" if it does not.
+func reason(r *http.Request) string { return printable(r.Header.Get("X-Pulsectl-Reason"), 1024) }
 
 // printable cuts s to n bytes and drops what is no text.
 func printable(s string, n int) string {

@@ -15,6 +15,7 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -52,6 +53,8 @@ type Options struct {
 	Access Access                            // who may ask; the zero value: whoever comes over loopback
 	Panic  func(r *http.Request, reason any) // told of each recovered panic; nil means no one
 	Log    *slog.Logger                      // nil discards
+
+	OnBreaker func(breaker.Event) // told of the breakers that requests made; nil means no one
 }
 
 // Server is the /monitoring API as a handler.
@@ -64,6 +67,12 @@ type Server struct {
 	fixed   map[string]string // by path without wildcards: the methods, as Allow lists them
 	handler http.Handler
 	uploads places
+
+	leases   *leases
+	made     made
+	streams  places
+	stopping chan struct{} // closed when the streams must end
+	stopOnce sync.Once
 }
 
 // New returns a server, or an error if its access rules make no sense.
@@ -88,6 +97,8 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: o, access: acc, log: o.Log, mux: http.NewServeMux(), uploads: make(places, uploadPlaces)}
+	s.leases, s.made.byName = newLeases(), map[string]*time.Timer{}
+	s.streams, s.stopping = make(places, maxStreams), make(chan struct{})
 	s.routes = s.table()
 	s.fixed = fixed(s.routes)
 	for _, rt := range s.routes {

@@ -187,7 +187,7 @@ func (m *Monitor) buildServer() (err error) {
 		Features: func() api.HealthFeatures {
 			return api.HealthFeatures{TracingEnabled: true, MetricsEnabled: true, ProfilingEnabled: m.Profiles.Mode() == profiling.ModeOn}
 		},
-		Access: m.opts.Access, Log: m.log,
+		Access: m.opts.Access, Log: m.log, OnBreaker: m.logBreaker,
 		Panic: func(r *http.Request, reason any) { m.countPanic(r, reason) },
 	})
 	return err
@@ -212,6 +212,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
+	m.EndStreams()
 	close(errs)
 	err := <-errs
 	if cerr := m.Memory.Close(); err == nil {

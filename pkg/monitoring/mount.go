@@ -28,6 +28,12 @@ var methods = []string{
 // Handler serves the API alone, for routers other than [http.ServeMux].
 func (m *Monitor) Handler() http.Handler { return m.server }
 
+// EndStreams ends the answers of the API that last as long as somebody reads
+// them. A server that is shut down waits for them otherwise:
+//
+//	srv.RegisterOnShutdown(m.EndStreams)
+func (m *Monitor) EndStreams() { m.server.EndStreams() }
+
 // Receive mounts a receiver of traces at /v1/traces, for callers that may bring
 // data: with a token of the role writer or operator, or over loopback where
 // there are no tokens. Its requests are counted like the API's own, and not

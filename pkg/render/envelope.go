@@ -76,6 +76,16 @@ func JSON(w io.Writer, e Envelope) error {
 	return err
 }
 
+// JSONLine writes one item of a stream, on a line of its own.
+func JSONLine(w io.Writer, it Item) error {
+	b, err := marshal(it)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(b, '\n'))
+	return err
+}
+
 // YAML writes the envelope with the members of its JSON form, in their order.
 func YAML(w io.Writer, e Envelope) error {
 	b, err := marshal(e)
