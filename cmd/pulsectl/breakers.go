@@ -86,7 +86,7 @@ func newBreakersListCmd(a *app) *cobra.Command {
 		Use:     "list",
 		Short:   "List circuit breakers and their states",
 		Args:    cobra.NoArgs,
-		PreRunE: func(*cobra.Command, []string) error { return o.check() },
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return asUsage(cmd, o.check()) },
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.breakers(cmd.Context(), o) },
 	}
 	cmd.Flags().BoolVar(&o.OpenOnly, "open", false, "list open breakers only")

@@ -38,6 +38,7 @@ type execOptions struct {
 	RecoveryTimeout  time.Duration
 	Timeout          time.Duration
 	KillAfter        time.Duration
+	Lease            time.Duration
 	FailureCodes     string
 	Fallback         string
 	OnUnreachable    string
@@ -66,7 +67,7 @@ It ends with the command's own status, 128+N after signal N, or with
   126  the command cannot be run
   127  there is no such command
 A command that somebody interrupts says nothing about the service: it is not
-counted. The permit is a lease of 30 seconds, renewed while the command runs.`,
+counted. The permit is a lease, renewed while the command runs, however long that is.`,
 		Example: `  pulsectl breakers exec github_api -- curl -fsS https://api.github.com/zen
   pulsectl breakers exec backup --failure-threshold 2 --timeout 1h -- restic backup /srv
   pulsectl breakers exec reports --fallback 'cp last.csv now.csv' -- ./make-report now.csv`,
@@ -78,7 +79,7 @@ counted. The permit is a lease of 30 seconds, renewed while the command runs.`,
 		},
 		PreRunE: func(cmd *cobra.Command, _ []string) error {
 			o.explicit = cmd.Flags().Changed
-			return o.check()
+			return asUsage(cmd, o.check())
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.execute(cmd.Context(), args[0], args[1:], o)
@@ -91,6 +92,8 @@ counted. The permit is a lease of 30 seconds, renewed while the command runs.`,
 	fs.Var(durationValue{&o.Timeout}, "timeout", "for the command, then TERM to all of it; 0 means none")
 	o.KillAfter = 10 * time.Second
 	fs.Var(durationValue{&o.KillAfter}, "kill-after", "from that TERM to KILL")
+	o.Lease = 30 * time.Second
+	fs.Var(durationValue{&o.Lease}, "lease", "of the permit, 1s or more: a run that is killed with exec itself counts as timed out after it")
 	fs.StringVar(&o.FailureCodes, "failure-codes", "1-255", "`STATUSES` of the command that count as failures")
 	fs.StringVar(&o.Fallback, "fallback", "", "`CMD` with its arguments to run instead while the breaker is open")
 	fs.StringVar(&o.OnUnreachable, "on-unreachable", "run", "`WHAT` to do without an answer of the server: run the command all the same, or refuse")
@@ -109,6 +112,8 @@ func (o *execOptions) check() (err error) {
 	switch {
 	case o.FailureThreshold < 1 || o.SuccessThreshold < 1:
 		return errors.New("failure and success threshold: want 1 or more")
+	case o.Lease < time.Second:
+		return fmt.Errorf("lease %s: want 1s or more", o.Lease)
 	case o.Fallback != "" && len(o.fallback) == 0:
 		return errors.New("fallback: there is no command in it")
 	case !slices.Contains([]string{"run", "refuse"}, o.OnUnreachable):

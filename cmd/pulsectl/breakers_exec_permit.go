@@ -14,17 +14,16 @@ import (
 )
 
 const (
-	leaseTime  = 30 * time.Second // after which a run that was killed counts as timed out
-	reportTime = 5 * time.Second  // for the server to take the outcome: the command has ended and somebody waits
-	traceTime  = 2 * time.Second  // for it to take the trace, meanwhile
+	reportTime = 5 * time.Second // for the server to take the outcome: the command has ended and somebody waits
+	traceTime  = 2 * time.Second // for it to take the trace, meanwhile
 )
 
 // acquire asks for the right to run the command. Settings that stand on the
 // command line go along; all of them do where the breaker must be made first.
 func (g *guarded) acquire(ctx context.Context) (api.BreakerPermit, error) {
-	want := client.Acquire{Action: g.action(), Lease: leaseTime}
+	want := client.Acquire{Action: g.action(), Lease: g.Lease}
 	all := client.Acquire{
-		Action: g.action(), Lease: leaseTime, Create: true,
+		Action: g.action(), Lease: g.Lease, Create: true,
 		FailureThreshold: g.FailureThreshold, SuccessThreshold: g.SuccessThreshold, RecoveryTimeout: g.RecoveryTimeout, Timeout: g.Timeout,
 	}
 	if g.explicit("failure-threshold") {

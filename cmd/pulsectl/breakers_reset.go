@@ -55,7 +55,7 @@ func newBreakersResetAllCmd(a *app) *cobra.Command {
 		Example: `  pulsectl breakers reset-all --half-open --stagger 5s
   pulsectl breakers reset-all --state open --name '*_api'`,
 		Args:    cobra.NoArgs,
-		PreRunE: func(*cobra.Command, []string) error { return o.check() },
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return asUsage(cmd, o.check()) },
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.resetBreakers(cmd.Context(), nil, o) },
 	}
 	o.register(cmd)

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/client"
 	"github.com/pulsectl/pulsectl/pkg/render"
@@ -36,6 +38,14 @@ func (e *usageError) Error() string {
 	return fmt.Sprintf("%v\nTry '%s --help'.", e.err, e.command)
 }
 func (e *usageError) Unwrap() error { return e.err }
+
+// asUsage says of an error about a command's flags that it is one; nil stays nil.
+func asUsage(cmd *cobra.Command, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &usageError{err, cmd.CommandPath()}
+}
 
 // fleetError says that servers failed; each has had its line already.
 type fleetError struct {

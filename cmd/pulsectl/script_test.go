@@ -1,12 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +34,8 @@ func TestMain(m *testing.M) {
 // TestScripts runs the scripts of testdata/script against two real servers:
 // $PULSECTL_SERVER, whose breaker openai_api is open, and $SECOND. Two more
 // answer as Python servers do: $PYTHON, and $UNREADABLE, whose profiles are 500
-// for ever. The command actions prints what would have changed the former.
+// for ever. The command actions prints what would have changed the former, and
+// serve starts a server process, $REAL.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "../../testdata/script",
@@ -49,9 +56,34 @@ func TestScripts(t *testing.T) {
 				p, _ := ts.Value("python").(*testkit.PythonServer)
 				fmt.Fprintln(ts.Stdout(), strings.Join(p.Actions(), "\n"))
 			},
+			"serve": serveScript,
 		},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})
+}
+
+// serveScript starts `pulsectl serve` on a free port, with the script's
+// arguments, until the script ends.
+func serveScript(ts *testscript.TestScript, _ bool, args []string) {
+	path, err := exec.LookPath(filepath.Join(strings.Split(ts.Getenv("PATH"), string(filepath.ListSeparator))[0], "pulsectl"))
+	ts.Check(err)
+	cmd := exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	log, err := cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Defer(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		_ = cmd.Wait()
+	})
+	for in := bufio.NewScanner(log); in.Scan(); {
+		var line struct{ Message, Address string }
+		if json.Unmarshal(in.Bytes(), &line) == nil && line.Message == "serving" {
+			ts.Setenv("REAL", line.Address)
+			go io.Copy(io.Discard, log) // ends with the process
+			return
+		}
+	}
+	ts.Fatalf("the server did not start")
 }
 
 func startPythons(env *testscript.Env, t *testing.T) {

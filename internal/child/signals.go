@@ -19,11 +19,12 @@ var relayed = []os.Signal{
 var ending = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT}
 
 // Inherited returns the signals that this process was started to ignore, as by
-// nohup, and that a command which it starts must ignore too. It is to be asked
-// before anything changes how signals are taken.
+// nohup or with & in a script, and that a command which it starts must ignore
+// too. It is to be asked before anything changes how signals are taken. Of
+// signals other than these two Go forgets it at its start.
 func Inherited() []os.Signal {
 	var out []os.Signal
-	for _, s := range append(slices.Clone(relayed), syscall.SIGPIPE) {
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT} {
 		if signal.Ignored(s) {
 			out = append(out, s)
 		}
@@ -53,11 +54,9 @@ func Catch(inherited []os.Signal) *Signals {
 			s.ending = append(s.ending, sig)
 		}
 	}
-	if !slices.Contains(inherited, os.Signal(syscall.SIGPIPE)) {
-		// One that is ignored would be ignored by the command too; a write of
-		// our own to a pipe without a reader must not end us all the same.
-		signal.Notify(s.dropped, syscall.SIGPIPE)
-	}
+	// One that is ignored would be ignored by the command too; a write of our
+	// own to a pipe without a reader must not end us all the same.
+	signal.Notify(s.dropped, syscall.SIGPIPE)
 	return s
 }
 

@@ -78,7 +78,7 @@ func (s *screen) breakerRow(b api.Breaker) []string {
 		since = age(s.Now.Sub(b.Since.Time))
 	}
 	return []string{
-		name, s.mark(v, stateWord(b.State)), fails, count(int64(b.Stats.TotalRequests)), rate,
+		name, s.stateIn(b.State, b.Mode), fails, count(int64(b.Stats.TotalRequests)), rate,
 		p95, load, since, s.muted.Render(s.breakerNext(b)),
 	}
 }
@@ -86,6 +86,11 @@ func (s *screen) breakerRow(b api.Breaker) []string {
 // breakerNext says what happens to a breaker by itself.
 func (s *screen) breakerNext(b api.Breaker) string {
 	switch {
+	case b.Mode != "" && b.Mode != api.ModeAutomatic:
+		if b.Forced == nil || b.Forced.Until == nil || b.Forced.Until.IsZero() {
+			return "until told otherwise"
+		}
+		return map[api.Mode]string{api.ModeForcedOpen: "half-open in ", api.ModeDisabled: "decides in "}[b.Mode] + age(b.Forced.Until.Sub(s.Now).Round(time.Second))
 	case b.State == api.StateHalfOpen:
 		return fmt.Sprintf("probe %d of %d", b.Stats.ConsecutiveSuccesses+1, b.Config.SuccessThreshold)
 	case b.State == api.StateOpen && b.RetryAt != nil && !b.RetryAt.IsZero():

@@ -90,6 +90,15 @@ func TestBreakers(t *testing.T) {
 	golden(t, "breakers", func(w *bytes.Buffer, o render.Options) error { return render.Breakers(w, one, o) })
 	fleet := append(one, api.Result[api.Breakers]{Instance: "http://10.0.0.2:8000", Error: &api.Error{Detail: "connection refused"}})
 	golden(t, "breakers-fleet", func(w *bytes.Buffer, o render.Options) error { return render.Breakers(w, fleet, o) })
+	forced := sampleBreakers()
+	for name, mode := range map[string]api.Mode{"openai_api": api.ModeForcedOpen, "redis": api.ModeDisabled} {
+		b := forced[name]
+		b.Mode, b.Forced = mode, &api.BreakerForced{Since: *b.Since, Until: unix(-14 * time.Minute)}
+		forced[name] = b
+	}
+	golden(t, "breakers-forced", func(w *bytes.Buffer, o render.Options) error {
+		return render.Breakers(w, []api.Result[api.Breakers]{{Instance: "http://127.0.0.1:8000", Value: forced}}, o)
+	})
 	python := []api.Result[api.Breakers]{{Instance: "http://py", Value: api.Breakers{"narrow": {Name: "narrow", State: api.StateClosed}}}}
 	golden(t, "breakers-python", func(w *bytes.Buffer, o render.Options) error { return render.Breakers(w, python, o) })
 }
