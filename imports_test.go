@@ -24,6 +24,7 @@ var rooms = map[string][]string{
 	"pkg/monitoring":           {"pkg/api", "pkg/monitoring/*", "internal/server"},
 	"internal/server":          {"pkg/api", "pkg/monitoring/*", "internal/hotspot"},
 	"internal/otlp":            {},
+	"internal/child":           {},
 	"internal/receiver":        {"pkg/monitoring/tracing", "internal/otlp"},
 	"internal/hotspot":         {"pkg/api"},
 	"internal/waterfall":       {"pkg/api"},
