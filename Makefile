@@ -27,7 +27,7 @@ demo: build
 test:
 	@scripts/setup
 	go test -race -timeout 8m ./...
-	@for dir in test/*/; do echo "cd $$dir && go test ./..."; (cd $$dir && go test -race ./...); done
+	@for dir in test/*/ pkg/monitoring/breaker/grpcbreaker/; do echo "cd $$dir && go test ./..."; (cd $$dir && go test -race ./...); done
 
 check:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }

@@ -74,9 +74,10 @@ var counting = []guard{
 	{"eapache", func() func(func() error) error { return eapache.New(5, 1, time.Hour).Run }}, // keeps no statistics
 }
 
-// windowed also decide by the share of failures of late.
+// windowed also decide by the share of failures of late; ours by that of slow
+// calls as well, those in flight included, which the others do not know.
 var windowed = []guard{
-	{"pulsectl", ours(breaker.Options{FailureRate: 0.5})},
+	{"pulsectl", ours(breaker.Options{FailureRate: 0.5, SlowRate: 0.5, SlowCall: time.Second})},
 	{"gobreaker-rolling", sony(gobreaker.Settings{Interval: 10 * time.Second, BucketPeriod: time.Second})},
 	{"failsafe-rate", func() func(func() error) error {
 		return failsafe.With[any](circuitbreaker.NewBuilder[any]().WithFailureRateThreshold(0.5, 5, 10*time.Second).WithDelay(time.Hour).Build()).Run
@@ -123,5 +124,6 @@ func opened(guards []guard) (out []impl) {
 func BenchmarkBreakerClosed(b *testing.B)         { compare(b, closed(counting)) }
 func BenchmarkBreakerClosedParallel(b *testing.B) { compareParallel(b, closed(counting)) }
 func BenchmarkBreakerWindow(b *testing.B)         { compare(b, closed(windowed)) }
+func BenchmarkBreakerWindowParallel(b *testing.B) { compareParallel(b, closed(windowed)) }
 func BenchmarkBreakerOpen(b *testing.B)           { compare(b, opened(counting)) }
 func BenchmarkBreakerOpenParallel(b *testing.B)   { compareParallel(b, opened(counting)) }

@@ -3,8 +3,6 @@ package monitoring
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -20,19 +18,32 @@ import (
 )
 
 // Transport returns a round tripper for calls to one dependency: under its
-// circuit breaker, each in a client span whose traceparent goes out with it,
-// timed by the dependency's name. Transport errors and statuses of 500 and
-// more count as failures; a 4xx, 429 too, says that the dependency works.
-//
-// The span, the breaker's call and its timeout end with the body, or when the
-// timeout is over, whether the body is read and closed or not. Of a connection
-// that is switched to another protocol they end with the handshake. A nil base
-// means [http.DefaultTransport].
+// circuit breaker as [breaker.Transport] says, each in a client span whose
+// traceparent goes out with it, timed by the dependency's name. The span ends
+// with the breaker's call. A nil base means [http.DefaultTransport].
 func (m *Monitor) Transport(b *breaker.Breaker, base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	return &transport{m, b, base}
+	return &guarded{m, b, breaker.Transport(b, &transport{m, b.Name(), base})}
+}
+
+// guarded notes the calls that the breaker rejects.
+type guarded struct {
+	m    *Monitor
+	b    *breaker.Breaker
+	base http.RoundTripper
+}
+
+func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
+	start := time.Now()
+	resp, err := g.base.RoundTrip(r)
+	if errors.Is(err, breaker.ErrOpen) {
+		noteRejected(r.Context(), g.b)
+		endpoint, _ := endpointOf(r)
+		g.m.external(r.Context(), g.b.Name(), endpoint, "rejected", err, time.Since(start))
+	}
+	return resp, err
 }
 
 // WithEndpoint names the endpoint that calls with this context go to, as a
@@ -45,30 +56,27 @@ func WithEndpoint(ctx context.Context, template string) context.Context {
 
 type endpointKey struct{}
 
+// endpointOf returns the label and the span's name of a request.
+func endpointOf(r *http.Request) (endpoint, name string) {
+	if template, ok := r.Context().Value(endpointKey{}).(string); ok && template != "" {
+		return template, r.Method + " " + template
+	}
+	return metric.Unmatched, r.Method + " " + r.URL.Host
+}
+
+// transport makes the spans of calls that the breaker lets through.
 type transport struct {
-	m    *Monitor
-	b    *breaker.Breaker
-	base http.RoundTripper
+	m       *Monitor
+	service string
+	base    http.RoundTripper
 }
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	c := &call{t: t, start: time.Now(), endpoint: metric.Unmatched}
-	name := r.Method + " " + r.URL.Host
-	if template, ok := r.Context().Value(endpointKey{}).(string); ok && template != "" {
-		c.endpoint, name = template, r.Method+" "+template
-	}
-	var err error
-	if c.permit, err = t.b.Allow(); err != nil {
-		closeBody(r.Body)
-		trace.SpanFromContext(r.Context()).AddEvent("circuit breaker rejected the call", trace.WithAttributes(attribute.String("breaker", t.b.Name())))
-		t.m.external(r.Context(), t.b.Name(), c.endpoint, "rejected", err, time.Since(c.start))
-		return nil, err
-	}
-	c.caller, c.dead = r.Context(), r.Context().Err() != nil
-	c.ctx, c.cancel = t.b.CallContext(r.Context())
-	c.ctx, c.span = t.m.Traces.Start(c.ctx, name, tracing.StartOptions{Kind: trace.SpanKindClient, Attrs: []attribute.KeyValue{
+	endpoint, name := endpointOf(r)
+	c := &call{t: t, start: time.Now(), endpoint: endpoint}
+	c.ctx, c.span = t.m.Traces.Start(r.Context(), name, tracing.StartOptions{Kind: trace.SpanKindClient, Attrs: []attribute.KeyValue{
 		attribute.String("http.request.method", r.Method), attribute.String("server.address", r.URL.Host),
-		attribute.String("url.path", r.URL.Path), attribute.String("peer.service", t.b.Name()),
+		attribute.String("url.path", r.URL.Path), attribute.String("peer.service", t.service),
 	}})
 	returned := false
 	defer func() {
@@ -83,12 +91,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	c.status = resp.StatusCode
-	switch {
-	case resp.Body == nil || resp.Body == http.NoBody, resp.StatusCode == http.StatusSwitchingProtocols:
-		c.end(c.status, nil) // nothing more comes of it; a switched connection is the caller's
-	default:
-		resp.Body = &body{resp.Body, c, context.AfterFunc(c.ctx, func() { c.end(c.status, c.ctx.Err()) })}
-	}
+	breaker.AfterBody(c.ctx, resp, func(err error) { c.end(c.status, err) })
 	return resp, nil
 }
 
@@ -108,22 +111,12 @@ func (c *call) outgoing(r *http.Request) *http.Request {
 
 var errPanicked = errors.New("panic")
 
-func closeBody(b io.Closer) {
-	if b != nil {
-		b.Close() // the contract of a round tripper; the request was not sent
-	}
-}
-
-// call is one request to the dependency, from its permit to its body's end.
+// call is one request to the dependency, from its start to its body's end.
 type call struct {
 	t        *transport
 	start    time.Time
 	endpoint string
-	permit   breaker.Permit
-	caller   context.Context // without the breaker's timeout
-	dead     bool            // the caller's context was done before the call began
 	ctx      context.Context
-	cancel   context.CancelFunc
 	span     tracing.Span
 	status   int
 	once     sync.Once
@@ -136,54 +129,13 @@ func (c *call) end(status int, err error) {
 			word = strconv.Itoa(status)
 			c.span.SetInt("http.response.status_code", int64(status))
 		}
-		outcome, why := breaker.Success, ""
 		switch {
 		case err != nil:
-			outcome, why = c.outcome(err), err.Error()
 			c.span.Fail(err)
 		case status >= http.StatusInternalServerError:
-			outcome, why = breaker.Failure, fmt.Sprintf("%d %s", status, http.StatusText(status))
-			c.span.SetStatus(api.StatusError, why)
+			c.span.SetStatus(api.StatusError, breaker.StatusError{Status: status}.Error())
 		}
-		c.permit.Done(outcome, why)
 		c.span.End()
-		c.t.m.external(c.ctx, c.t.b.Name(), c.endpoint, word, err, time.Since(c.start))
-		c.cancel()
+		c.t.m.external(c.ctx, c.t.service, c.endpoint, word, err, time.Since(c.start))
 	})
-}
-
-func (c *call) outcome(err error) breaker.Outcome {
-	if c.dead {
-		return breaker.Ignored
-	}
-	return c.t.b.Outcome(c.caller, c.ctx, err)
-}
-
-// body ends the call with the response's body.
-type body struct {
-	io.ReadCloser
-	call *call
-	stop func() bool // ends the watch for the end of the call's context
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	switch {
-	case errors.Is(err, io.EOF):
-		b.end(nil)
-	case err != nil:
-		b.end(err)
-	}
-	return n, err
-}
-
-func (b *body) Close() error {
-	err := b.ReadCloser.Close()
-	b.end(nil)
-	return err
-}
-
-func (b *body) end(err error) {
-	b.stop()
-	b.call.end(b.call.status, err)
 }

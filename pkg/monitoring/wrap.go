@@ -152,9 +152,14 @@ func errorKind(status string, err error) string {
 func Guard[T any](ctx context.Context, b *breaker.Breaker, f func(context.Context) (T, error)) (T, error) {
 	v, err := breaker.Do(ctx, b, f)
 	if errors.Is(err, breaker.ErrOpen) {
-		trace.SpanFromContext(ctx).AddEvent("circuit breaker rejected the call", trace.WithAttributes(attribute.String("breaker", b.Name())))
+		noteRejected(ctx, b)
 	}
 	return v, err
+}
+
+// noteRejected notes a rejection on the span in ctx.
+func noteRejected(ctx context.Context, b *breaker.Breaker) {
+	trace.SpanFromContext(ctx).AddEvent("circuit breaker rejected the call", trace.WithAttributes(attribute.String("breaker", b.Name())))
 }
 
 // Cached returns the value of a key from the caches: from memory, then from

@@ -79,11 +79,14 @@ const (
 	wordAsleep                      // the sampler must be woken
 	wordStreak                      // a success ends failures in a row
 	wordExact                       // every result goes into the window of calls
+	wordTimed                       // calls are timed
+	wordLimited                     // calls have a timeout
 	wordShift    = iota
 
 	wordReject = wordOpen | wordFull
-	wordDetour = wordOpen | wordHalfOpen | wordAsleep // of calls that begin
-	wordNotice = wordHalfOpen | wordStreak | wordExact
+	wordDetour = wordOpen | wordHalfOpen | wordAsleep  // calls begin under the lock
+	wordNotice = wordHalfOpen | wordStreak | wordExact // calls end under the lock
+	wordLong   = wordDetour | wordLimited              // of calls that are no shortCall
 )
 
 // New returns a closed breaker. It is an error if the name is not 1–128 of
@@ -159,6 +162,12 @@ func (b *Breaker) publish() {
 	}
 	if b.exact.size() > 0 {
 		w |= wordExact
+	}
+	if b.settings().timed() {
+		w |= wordTimed
+	}
+	if b.settings().Timeout > 0 {
+		w |= wordLimited
 	}
 	if b.word.Load() != w { // an unchanged line stays in the callers' caches
 		b.word.Store(w)

@@ -11,11 +11,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker"
 )
 
 var errDown = errors.New("502 Bad Gateway")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newBreaker(t *testing.T, o breaker.Options) *breaker.Breaker {
 	t.Helper()
@@ -338,6 +342,67 @@ func TestClosedCallsAllocateNothing(t *testing.T) {
 	f := func(context.Context) (int, error) { return 1, nil }
 	if n := testing.AllocsPerRun(1000, func() { breaker.Do(ctx, b, f) }); n != 0 {
 		t.Errorf("a call through a closed breaker allocates %g times", n)
+	}
+}
+
+func TestTimedCallsAllocateNothing(t *testing.T) {
+	b := newBreaker(t, breaker.Options{Timeout: -1, FailureRate: 0.5, SlowRate: 0.5})
+	ctx := context.Background()
+	f := func(context.Context) (int, error) { return 1, nil }
+	if n := testing.AllocsPerRun(1000, func() { breaker.Do(ctx, b, f) }); n != 0 {
+		t.Errorf("a timed call allocates %g times", n)
+	}
+	b.ForceOpen(breaker.Control{})
+	if n := testing.AllocsPerRun(1000, func() { breaker.Do(ctx, b, f) }); n != 0 {
+		t.Errorf("a rejected call allocates %g times", n)
+	}
+}
+
+// What callers leave without a lock adds up, whatever the breaker does meanwhile.
+func TestCountsAreExact(t *testing.T) {
+	for _, o := range []breaker.Options{
+		{Timeout: -1, FailureThreshold: 1000},
+		{Timeout: -1, FailureThreshold: 1000, SlowRate: 0.9, SlowCall: 10 * time.Millisecond},
+		{FailureThreshold: 1000, FailureRate: 1, WindowCalls: 100, MinCalls: 100},
+	} {
+		b := newBreaker(t, o)
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				for j := range 2000 {
+					switch {
+					case i == 0 && j%100 == 0:
+						b.Snapshot()
+						b.Configure(o, breaker.Control{})
+					case j%10 == 0:
+						call(b, errDown)
+					default:
+						call(b, nil)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		s := b.Snapshot().Stats
+		if s.SuccessfulRequests != 8*1800 || s.FailedRequests != 8*200-20 || s.InFlight.Value() != 0 || s.Window.Calls != s.TotalRequests {
+			t.Errorf("%s: %+v, window %+v", b.Options(), s, s.Window)
+		}
+	}
+}
+
+func TestInARow(t *testing.T) {
+	for _, timeout := range []time.Duration{-1, time.Second} {
+		b := newBreaker(t, breaker.Options{Timeout: timeout})
+		for _, err := range []error{nil, nil, nil, errDown, nil, nil} {
+			call(b, err)
+		}
+		if s := b.Snapshot().Stats; s.ConsecutiveSuccesses != 2 || s.ConsecutiveFailures != 0 {
+			t.Errorf("%d successes and %d failures in a row, want 2 and 0", s.ConsecutiveSuccesses, s.ConsecutiveFailures)
+		}
+		fail(t, b, 2)
+		if s := b.Snapshot().Stats; s.ConsecutiveSuccesses != 0 || s.ConsecutiveFailures != 2 {
+			t.Errorf("%d successes and %d failures in a row, want 0 and 2", s.ConsecutiveSuccesses, s.ConsecutiveFailures)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
@@ -38,32 +39,91 @@ func (e *OpenError) Unwrap() error { return ErrOpen }
 // f must heed its context: Do waits for it to return. See [DoDetached] for one
 // that does not.
 func Do[T any](ctx context.Context, b *Breaker, f func(context.Context) (T, error)) (v T, err error) {
+	w := b.word.Load()
+	if w&wordReject != 0 {
+		return v, b.reject()
+	}
+	if w&wordLong != 0 {
+		return whole(ctx, b, f)
+	}
+	var c shortCall
+	c.b, c.word, c.ctx, c.dead = b, w, ctx, ctx.Err() != nil
+	c.begin()
+	defer c.end()
+	v, err = f(ctx)
+	c.returned, c.err = true, err
+	return v, err
+}
+
+// whole is Do with all that a breaker may do.
+func whole[T any](ctx context.Context, b *Breaker, f func(context.Context) (T, error)) (v T, err error) {
 	p, err := b.enter(false)
 	if err != nil {
 		return v, err
 	}
-	if p.opts.Timeout == 0 {
-		return run(ctx, ctx, p, f)
+	callCtx := ctx
+	if p.opts.Timeout > 0 {
+		var cancel context.CancelFunc
+		callCtx, cancel = p.opts.callContext(ctx)
+		defer cancel()
 	}
-	callCtx, cancel := p.opts.callContext(ctx)
-	defer cancel()
-	return run(ctx, callCtx, p, f)
-}
-
-func run[T any](ctx, callCtx context.Context, p Permit, f func(context.Context) (T, error)) (v T, err error) {
-	dead := ctx.Err() != nil // before the dependency had its chance
-	told := false
+	dead, returned := ctx.Err() != nil, false
 	defer func() {
-		if !told { // a panic, of f or of Classify, or runtime.Goexit
+		if !returned {
 			p.finish(panicked(ctx))
 		}
 	}()
 	v, err = f(callCtx)
+	returned = true
 	if err != nil || !p.succeeded() {
-		p.finish(p.judge(ctx, callCtx, dead, err))
+		p.conclude(ctx, callCtx, dead, err)
 	}
-	told = true
 	return v, err
+}
+
+// shortCall is the permit of a call without a timeout through a closed breaker,
+// where a whole one would cost more than all else: 17 ns so, 37 ns otherwise
+// (BenchmarkBreakerClosed), timed 70 ns and 100 ns (BenchmarkBreakerWindow).
+type shortCall struct {
+	b        *Breaker
+	opts     *Options
+	cell     *atomic.Uint64
+	word     uint64
+	begun    time.Duration
+	epoch    uint32
+	dead     bool            // ctx was done before the dependency had its chance
+	returned bool            // neither a panic nor runtime.Goexit
+	ctx      context.Context // of the call that it stands for, as an argument would be
+	err      error
+}
+
+// untimed are the settings of calls that are not timed, as far as their end
+// asks for them.
+var untimed = &Options{}
+
+func (c *shortCall) begin() {
+	if c.word&wordTimed == 0 {
+		c.opts, c.cell = untimed, c.b.plain()
+		return
+	}
+	c.opts = c.b.opts.Load()
+	c.cell, c.epoch = c.b.begin()
+	c.begun = time.Since(c.b.born)
+}
+
+func (c *shortCall) end() {
+	if c.returned && c.err == nil && c.word&wordNotice == 0 && c.b.word.Load() == c.word {
+		if c.word&wordTimed == 0 || c.b.quick(c.begun, c.opts) {
+			c.cell.Add(oneSuccess - oneInFlight)
+			return
+		}
+	}
+	p := Permit{b: c.b, opts: c.opts, word: c.word, cell: c.cell, epoch: c.epoch, begun: c.begun}
+	if !c.returned {
+		p.finish(panicked(c.ctx))
+		return
+	}
+	p.conclude(c.ctx, c.ctx, c.dead, c.err)
 }
 
 func panicked(ctx context.Context) result {
@@ -72,13 +132,16 @@ func panicked(ctx context.Context) result {
 	return r
 }
 
-// judge classifies how the call ended.
-func (p *Permit) judge(ctx, callCtx context.Context, dead bool, err error) result {
+// conclude ends a call that has returned, by what Classify makes of its error.
+// Should Classify panic, that is the call's panic.
+func (p *Permit) conclude(ctx, callCtx context.Context, dead bool, err error) {
+	r := panicked(ctx)
+	defer func() { p.finish(r) }()
 	o := p.b.Outcome(ctx, callCtx, err)
 	if dead && err != nil {
 		o = Ignored
 	}
-	return failed(ctx, o, err)
+	r = failed(ctx, o, err)
 }
 
 // DoOr is as [Do], and asks fallback when the call was rejected or went wrong.
@@ -130,4 +193,39 @@ func DoDetached[T any](ctx context.Context, b *Breaker, f func(context.Context) 
 			return v, context.Cause(callCtx)
 		}
 	})
+}
+
+var errCallTimeout = fmt.Errorf("circuit breaker's call timeout: %w", context.DeadlineExceeded)
+
+// CallContext returns a context for one call, with the breaker's call timeout
+// if it has one. Its cancel function must be called when the call has ended.
+func (b *Breaker) CallContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return b.settings().callContext(ctx)
+}
+
+func (o *Options) callContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.Timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, o.Timeout, errCallTimeout)
+}
+
+// Outcome classifies the error of a call made with callCtx, which
+// [Breaker.CallContext] derived from ctx. A timeout always counts, the
+// breaker's own whatever error was made of it, and the caller's deadline: a
+// dependency that hangs may meet no other. A caller who gives up never does.
+func (b *Breaker) Outcome(ctx, callCtx context.Context, err error) Outcome {
+	if err == nil {
+		return Success
+	}
+	if errors.Is(context.Cause(callCtx), errCallTimeout) {
+		return Timeout
+	}
+	switch ended := ctx.Err() != nil; {
+	case ended && errors.Is(err, context.Canceled):
+		return Ignored
+	case ended && errors.Is(err, context.DeadlineExceeded):
+		return Timeout
+	}
+	return b.settings().Classify(err)
 }

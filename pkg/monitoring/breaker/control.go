@@ -99,9 +99,11 @@ func (b *Breaker) Reset(to api.State, c Control) (previous api.State) {
 }
 
 // Configure changes the settings of a running breaker. Its state stays, and
-// while it waits to be probed, it waits as the new settings say. Nonsense is
-// an error and changes nothing.
+// while it waits to be probed, it waits as the new settings say. Without a
+// Classify or an OnEvent it keeps those that it has. Nonsense is an error and
+// changes nothing.
 func (b *Breaker) Configure(o Options, c Control) error {
+	keepClassify := o.Classify == nil
 	o, err := o.withDefaults()
 	if err != nil {
 		return fmt.Errorf("breaker %s: %w", b.name, err)
@@ -110,7 +112,14 @@ func (b *Breaker) Configure(o Options, c Control) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.wake(now)
+	b.roll(now)
 	before := b.settings()
+	if keepClassify {
+		o.Classify = before.Classify
+	}
+	if o.OnEvent == nil {
+		o.OnEvent = before.OnEvent
+	}
 	b.use(o)
 	if b.mode == api.ModeAutomatic && b.state == api.StateOpen && before.RecoveryTimeout != o.RecoveryTimeout && b.why.cause.Kind != "retry_after" {
 		b.until = b.since.Add(o.recovery(b.failedRecoveries))
@@ -118,6 +127,7 @@ func (b *Breaker) Configure(o Options, c Control) error {
 	}
 	b.publish()
 	b.wake(now)
+	b.setAlarm(now)
 	b.tell(Event{Time: now, From: b.state, To: b.state, Until: b.until, Reason: clip(c.words("configured: "+o.String()), maxWords), Actor: c.Actor})
 	return nil
 }
@@ -126,7 +136,7 @@ func (b *Breaker) Configure(o Options, c Control) error {
 type Remote struct {
 	State   api.State
 	Mode    api.Mode  // "" means automatic
-	Until   time.Time // as in [Event]; zero for an open, automatic one means its own recovery time
+	Until   time.Time // as in [Event], by this process's clock; zero for an open, automatic one means its own recovery time
 	Reason  string
 	Actor   string
 	TraceID string
@@ -150,12 +160,23 @@ func (b *Breaker) Apply(r Remote) (moved bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.wake(now)
+	if r.Mode == api.ModeAutomatic && r.State != api.StateOpen {
+		r.Until = time.Time{}
+	}
 	if b.mode == r.Mode && b.state == r.State && (r.Until.IsZero() || r.Until.Equal(b.until)) {
 		return false, nil
 	}
 	b.enterMode(r.Mode, r.State, change{
-		now: now, until: r.Until, reason: clip(r.Reason, maxWords), actor: r.Actor, traceID: clip(r.TraceID, 64), remote: true,
+		now: now, until: r.until(now), reason: clip(r.Reason, maxWords), actor: r.Actor, traceID: clip(r.TraceID, 64), remote: true,
 		cause: api.BreakerThreshold{Kind: "remote"},
 	})
 	return true, nil
+}
+
+// until is r.Until on the monotonic clock, which no one sets.
+func (r Remote) until(now time.Time) time.Time {
+	if r.Until.IsZero() {
+		return time.Time{}
+	}
+	return now.Add(r.Until.Sub(now))
 }

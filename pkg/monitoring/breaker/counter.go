@@ -29,8 +29,9 @@ type counters struct {
 
 type stripe struct {
 	cells    [epochs]atomic.Uint64
+	plain    atomic.Uint64 // a cell of no epoch, for calls that are not timed
 	rejected atomic.Uint64
-	_        [56]byte // so that no two stripes share a cache line
+	_        [48]byte // so that no two stripes share a cache line
 }
 
 // own picks the stripe of this goroutine: goroutines have stacks of their own,
@@ -48,7 +49,7 @@ func (c *counters) gather() (successes int64) {
 	sum := c.sum()
 	n := sum >> 24
 	if n > 0 {
-		c.stripes[0].cells[0].Add(-n << 24) // the sum is what counts, so any cell will do
+		c.stripes[0].plain.Add(-n << 24) // the sum is what counts, so any cell will do
 	}
 	return int64(n)
 }
@@ -56,6 +57,7 @@ func (c *counters) gather() (successes int64) {
 func (c *counters) sum() uint64 {
 	sum := c.older
 	for i := range c.stripes {
+		sum += c.stripes[i].plain.Load()
 		for j := range c.stripes[i].cells {
 			sum += c.stripes[i].cells[j].Load()
 		}
@@ -84,7 +86,9 @@ func (c *counters) advance(epoch uint32) {
 }
 
 // begunBy counts the calls in flight that began in the given epoch or before,
-// as seen from the current one.
+// as seen from the current one. A quick call that was held up for most of
+// SlowCall just before its end leaves its epoch one short and older one over:
+// so the sum has a sign, and no more are slow than are in flight.
 func (c *counters) begunBy(epoch, current uint32) int64 {
 	sum := c.older
 	for e := epoch; current-e < epochs; e-- {
@@ -92,17 +96,17 @@ func (c *counters) begunBy(epoch, current uint32) int64 {
 			sum += c.stripes[i].cells[e%epochs].Load()
 		}
 	}
-	return int64(sum & inFlight)
+	return min(max(int64(int32(sum<<8)>>8), 0), c.inFlight())
 }
 
 // leave takes a call out of flight that was not a quick success. The caller
 // holds the lock.
 func (c *counters) leave(p *Permit, current uint32) {
-	if current-p.epoch >= epochs {
+	if p.opts != untimed && current-p.epoch >= epochs {
 		c.older--
 		return
 	}
-	c.stripes[p.stripe].cells[p.epoch%epochs].Add(^uint64(0))
+	p.cell.Add(^uint64(0))
 }
 
 // totals are a breaker's statistics since its start, which a reset keeps.
@@ -129,14 +133,18 @@ func (t tally) plus(u tally) tally {
 // roll gathers what calls left and enters what is new into the window. The
 // caller holds the lock.
 func (b *Breaker) roll(now time.Time) {
-	if n := b.calls.gather(); n > 0 {
-		b.n.success += n
-		b.n.lastSuccess = now
-	}
+	b.gather(now)
 	all := tally{b.n.success + b.n.failure, b.n.failure, b.n.slow}
 	b.recent.add(now, all, b.n.stale)
 	if h := b.latencies.Load(); h != nil {
 		b.recent.roll(now, h)
+	}
+}
+
+func (b *Breaker) gather(now time.Time) {
+	if n := b.calls.gather(); n > 0 {
+		b.n.success += n
+		b.n.lastSuccess = now
 	}
 }
 

@@ -2,9 +2,8 @@ package breaker
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -14,13 +13,13 @@ import (
 
 // Permit is the right to make one call, and the duty to say how it ended.
 type Permit struct {
-	b      *Breaker
-	opts   *Options // when the call began
-	stripe uint8
-	word   uint64 // when the call began
-	begun  time.Duration
-	epoch  uint32
-	state  *permitState // nil where its holder is known to end it once, and it is no probe
+	b     *Breaker
+	opts  *Options // when the call began
+	cell  *atomic.Uint64
+	word  uint64 // when the call began
+	begun time.Duration
+	epoch uint32
+	state *permitState // nil where its holder is known to end it once, and it is no probe
 }
 
 type permitState struct {
@@ -46,8 +45,7 @@ func (b *Breaker) Allow() (Permit, error) { return b.enter(true) }
 func (b *Breaker) enter(guarded bool) (Permit, error) {
 	w := b.word.Load()
 	if w&wordReject != 0 {
-		b.calls.stripes[own()].rejected.Add(1)
-		return Permit{}, b.rejection.Load()
+		return Permit{}, b.reject()
 	}
 	if guarded || w&wordDetour != 0 {
 		return b.enterSlowly(guarded)
@@ -55,13 +53,33 @@ func (b *Breaker) enter(guarded bool) (Permit, error) {
 	return b.permit(w), nil
 }
 
-// permit counts a call in flight.
+// reject counts a rejected call and returns its error.
+func (b *Breaker) reject() error {
+	b.calls.stripes[own()].rejected.Add(1)
+	return b.rejection.Load()
+}
+
+// begin counts a call in flight.
+func (b *Breaker) begin() (*atomic.Uint64, uint32) {
+	epoch := b.epoch.Load()
+	cell := &b.calls.stripes[own()].cells[epoch%epochs]
+	cell.Add(oneInFlight)
+	return cell, epoch
+}
+
+// plain counts a plain call in flight.
+func (b *Breaker) plain() *atomic.Uint64 {
+	cell := &b.calls.stripes[own()].plain
+	cell.Add(oneInFlight)
+	return cell
+}
+
 func (b *Breaker) permit(w uint64) Permit {
-	p := Permit{b: b, opts: b.opts.Load(), stripe: own(), word: w, epoch: b.epoch.Load()}
+	p := Permit{b: b, opts: b.opts.Load(), word: w}
+	p.cell, p.epoch = b.begin()
 	if p.opts.timed() {
 		p.begun = time.Since(b.born)
 	}
-	p.b.calls.stripes[p.stripe].cells[p.epoch%epochs].Add(oneInFlight)
 	return p
 }
 
@@ -71,8 +89,7 @@ func (b *Breaker) enterSlowly(guarded bool) (Permit, error) {
 	defer b.mu.Unlock()
 	b.wake(now)
 	if b.state == api.StateOpen || b.state == api.StateHalfOpen && len(b.probes) >= b.settings().Probes {
-		b.calls.stripes[own()].rejected.Add(1)
-		return Permit{}, b.rejection.Load()
+		return Permit{}, b.reject()
 	}
 	b.rouse(now)
 	p := b.permit(b.word.Load())
@@ -83,9 +100,7 @@ func (b *Breaker) enterSlowly(guarded bool) (Permit, error) {
 	if b.state == api.StateHalfOpen {
 		b.probes = append(b.probes, p.state)
 		b.publish()
-		if len(b.probes) == 1 {
-			b.setAlarm(now)
-		}
+		b.setAlarm(now)
 	}
 	return p, nil
 }
@@ -107,6 +122,9 @@ func (p Permit) End(ctx context.Context, o Outcome, err error) bool {
 // alone for a while, as by 429 Too Many Requests with Retry-After. The call is
 // ignored, and the breaker opens for so long, Options.MaxRetryAfter at most.
 func (p Permit) Throttled(ctx context.Context, retryAfter time.Duration, err error) bool {
+	if p.b == nil {
+		return false
+	}
 	r := failed(ctx, Ignored, err)
 	r.retryAfter = min(retryAfter, p.opts.MaxRetryAfter)
 	return p.finish(r)
@@ -137,7 +155,12 @@ func (b *Breaker) watched() *permitState {
 }
 
 // Timeout is the call timeout of this permit; 0 means none.
-func (p Permit) Timeout() time.Duration { return p.opts.Timeout }
+func (p Permit) Timeout() time.Duration {
+	if p.opts == nil {
+		return 0
+	}
+	return p.opts.Timeout
+}
 
 func failed(ctx context.Context, o Outcome, err error) result {
 	r := result{outcome: o, kind: kind(o, err), why: message(err)}
@@ -163,14 +186,20 @@ func (p *Permit) succeeded() bool {
 	if p.state != nil || p.word&wordNotice != 0 || p.b.word.Load() != p.word {
 		return false
 	}
-	if p.opts.timed() {
-		took := time.Since(p.b.born) - p.begun
-		if took >= p.opts.SlowCall {
-			return false
-		}
-		p.b.latencies.Load()[p.stripe][step(took)].Add(1)
+	if p.opts.timed() && !p.b.quick(p.begun, p.opts) {
+		return false
 	}
-	p.b.calls.stripes[p.stripe].cells[p.epoch%epochs].Add(oneSuccess - oneInFlight)
+	p.cell.Add(oneSuccess - oneInFlight)
+	return true
+}
+
+// quick enters the latency of a call that succeeded, unless it was slow.
+func (b *Breaker) quick(begun time.Duration, o *Options) bool {
+	took := time.Since(b.born) - begun
+	if took >= o.SlowCall {
+		return false
+	}
+	b.latencies.Load()[own()][step(took)].Add(1)
 	return true
 }
 
@@ -233,7 +262,7 @@ func (b *Breaker) count(p Permit, r result, now time.Time, stale bool) (slow boo
 	if p.opts.timed() {
 		took := now.Sub(b.born) - p.begun
 		slow = took >= p.opts.SlowCall
-		b.latencies.Load()[p.stripe][step(took)].Add(1)
+		b.latencies.Load()[own()][step(took)].Add(1)
 	}
 	one := tally{calls: 1}
 	if r.outcome != Success {
@@ -248,128 +277,5 @@ func (b *Breaker) count(p Permit, r result, now time.Time, stale bool) (slow boo
 	} else {
 		b.exact.add(one.failures > 0, slow)
 	}
-	b.roll(now)
 	return slow
-}
-
-// decide moves the state by a result that began in it.
-func (b *Breaker) decide(r result, slow bool, now time.Time) {
-	o := b.settings()
-	probe := b.state == api.StateHalfOpen
-	good := r.outcome == Success && !(probe && slow && o.SlowRate > 0)
-	switch {
-	case r.retryAfter > 0 && b.mode == api.ModeAutomatic:
-		b.move(api.StateOpen, change{
-			now: now, until: now.Add(r.retryAfter), reason: fmt.Sprintf("%s: retry after %s", r.why, r.retryAfter.Round(time.Millisecond)), traceID: r.traceID,
-			cause: api.BreakerThreshold{Kind: "retry_after", Value: r.retryAfter.Seconds(), Limit: o.MaxRetryAfter.Seconds()},
-		})
-		return
-	case r.outcome == Ignored:
-		return
-	case r.outcome == Success:
-		b.failuresInRow = 0
-	default:
-		b.n.rowStart = b.n.success
-		b.failuresInRow++
-	}
-	switch {
-	case b.mode != api.ModeAutomatic:
-	case probe && good:
-		if b.probesPassed++; b.probesPassed >= o.SuccessThreshold {
-			b.move(api.StateClosed, change{now: now, reason: fmt.Sprintf("%d probes succeeded", b.probesPassed)})
-		}
-	case probe:
-		b.failedRecoveries++
-		reason := "the probe failed: " + r.why
-		if r.outcome == Success {
-			reason = "the probe was slow"
-		}
-		b.move(api.StateOpen, change{now: now, reason: reason, traceID: r.traceID, cause: api.BreakerThreshold{Kind: "probe", Limit: float64(o.SuccessThreshold), Value: float64(b.probesPassed)}})
-	case b.failuresInRow >= o.FailureThreshold:
-		b.move(api.StateOpen, change{
-			now: now, reason: fmt.Sprintf("%d failures in a row: %s", b.failuresInRow, r.why), traceID: r.traceID,
-			cause: api.BreakerThreshold{Kind: "failures_in_row", Limit: float64(o.FailureThreshold), Value: float64(b.failuresInRow)},
-		})
-	case r.outcome != Success || slow || b.exact.size() > 0:
-		b.judge(now, r)
-	}
-}
-
-// judge opens a closed breaker whose rates are too high. The caller holds the
-// lock and has brought the window up to date.
-func (b *Breaker) judge(now time.Time, r result) {
-	o := b.settings()
-	if b.mode != api.ModeAutomatic || b.state != api.StateClosed || o.FailureRate == 0 && o.SlowRate == 0 {
-		return
-	}
-	t, over := b.exact.sum, fmt.Sprintf("the last %d calls", b.exact.sum.calls)
-	if b.exact.size() == 0 {
-		t, over = b.recent.fresh(now), o.Window.String()
-	}
-	cause := api.BreakerThreshold{Calls: api.Count(t.calls), Failures: api.Count(t.failures), Slow: api.Count(t.slow), Over: over}
-	if o.FailureRate > 0 && t.calls >= int64(o.MinCalls) && float64(t.failures) >= o.FailureRate*float64(t.calls) {
-		cause.Kind, cause.Limit, cause.Value = "failure_rate", o.FailureRate, float64(t.failures)/float64(t.calls)
-		reason := fmt.Sprintf("%d of %d calls failed", t.failures, t.calls)
-		if why := b.errors.last(); why != "" {
-			reason += ": " + why
-		}
-		b.move(api.StateOpen, change{now: now, reason: reason, traceID: r.traceID, cause: cause})
-		return
-	}
-	running := b.slowInFlight()
-	calls, slow := t.calls+running, t.slow+running
-	if o.SlowRate > 0 && calls >= int64(o.MinCalls) && float64(slow) >= o.SlowRate*float64(calls) {
-		cause.Kind, cause.Limit, cause.Value = "slow_rate", o.SlowRate, float64(slow)/float64(calls)
-		cause.Calls, cause.Slow, cause.InFlight = api.Count(calls), api.Count(slow), api.Count(running)
-		reason := fmt.Sprintf("%d of %d calls took %s or more, %d of them are in flight", slow, calls, o.SlowCall, running)
-		b.move(api.StateOpen, change{now: now, reason: reason, traceID: r.traceID, cause: cause})
-	}
-}
-
-// forget empties the window and ends what is in a row. The caller holds the lock.
-func (b *Breaker) forget(now time.Time) {
-	b.roll(now)
-	b.failuresInRow, b.n.rowStart = 0, b.n.success
-	if h := b.latencies.Load(); h != nil {
-		b.recent.collect(h)
-	}
-	b.recent.forget()
-	b.exact.clear()
-	b.roll(now)
-	b.publish()
-}
-
-var errCallTimeout = fmt.Errorf("circuit breaker's call timeout: %w", context.DeadlineExceeded)
-
-// CallContext returns a context for one call, with the breaker's call timeout
-// if it has one. Its cancel function must be called when the call has ended.
-func (b *Breaker) CallContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return b.settings().callContext(ctx)
-}
-
-func (o *Options) callContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	if o.Timeout <= 0 {
-		return ctx, func() {}
-	}
-	return context.WithTimeoutCause(ctx, o.Timeout, errCallTimeout)
-}
-
-// Outcome classifies the error of a call made with callCtx, which
-// [Breaker.CallContext] derived from ctx. A timeout always counts, the
-// breaker's own whatever error was made of it, and the caller's deadline: a
-// dependency that hangs may meet no other. A caller who gives up never does.
-func (b *Breaker) Outcome(ctx, callCtx context.Context, err error) Outcome {
-	if err == nil {
-		return Success
-	}
-	if errors.Is(context.Cause(callCtx), errCallTimeout) {
-		return Timeout
-	}
-	switch ended := ctx.Err() != nil; {
-	case ended && errors.Is(err, context.Canceled):
-		return Ignored
-	case ended && errors.Is(err, context.DeadlineExceeded):
-		return Timeout
-	}
-	return b.settings().Classify(err)
 }
