@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,6 +46,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PULSECTL_SERVER", first.URL)
 			env.Setenv("SECOND", second.URL)
 			env.Setenv("COLUMNS", "100")
+			env.Setenv("MANY", strconv.Itoa(many))
 			env.Setenv("HOME", env.WorkDir)
 			env.Defer(func() { first.Close(); second.Close() })
 			startPythons(env, t)
