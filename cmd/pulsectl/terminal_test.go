@@ -116,19 +116,23 @@ func TestExecOnTerminal(t *testing.T) {
 	p.shows("status 4 130")
 	p.showsNot("went on")
 
-	p.line(`$E sh -c 'echo ready 5; read x; echo five $x'`)
+	// What is typed before the shell has handed the terminal over would be lost
+	// without exec too: the command says when it goes on.
+	p.line(`$E sh -c 'trap "echo resumed 5" CONT; echo ready 5; until read x; do :; done; echo five $x'`)
 	p.shows("ready 5")
 	p.keys("C-z")
 	p.shows("[1]+  Stopped")
 	p.line("echo meanwhile")
 	p.shows("meanwhile")
 	p.line("fg")
+	p.shows("resumed 5")
 	p.line("again")
 	p.shows("five again")
 
-	p.line(`$E sh -c 'read x; echo six $x' &`)                                                      // wants the terminal in the background
-	p.await("[1]+  Stopped                 $E sh -c 'read x; echo six", func() { p.keys("Enter") }) // told with a prompt
+	p.line(`$E sh -c 'trap "echo resumed 6" CONT; until read x; do :; done; echo six $x' &`)             // wants the terminal in the background
+	p.await("[1]+  Stopped                 $E sh -c 'trap \"echo resumed 6", func() { p.keys("Enter") }) // told with a prompt
 	p.line("fg")
+	p.shows("resumed 6")
 	p.line("at last")
 	p.shows("six at last")
 
