@@ -303,6 +303,36 @@ func TestEventStream(t *testing.T) {
 	must(t, <-ended)
 }
 
+// There is room for 64 streams, and again when one has left.
+func TestStreamPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := value(server.New(server.Options{Access: server.Access{AllowAnonymous: true}}))(t)
+		ask := func(ctx context.Context) *httptest.ResponseRecorder {
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/monitoring/circuit-breakers/events?stream=true", nil))
+			return w
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		one, leave := context.WithCancel(ctx)
+		go ask(one)
+		for range 63 {
+			go ask(ctx)
+		}
+		synctest.Wait()
+		if w := ask(ctx); w.Code != 503 || w.Header().Get("Retry-After") == "" {
+			t.Errorf("the 65th: %d", w.Code)
+		}
+		leave()
+		synctest.Wait()
+		s.EndStreams()
+		synctest.Wait()
+		if w := ask(ctx); w.Code != 200 || !strings.Contains(w.Body.String(), "event: end") {
+			t.Errorf("after the end: %d %s", w.Code, w.Body)
+		}
+	})
+}
+
 // deaf takes nothing after the first write, as a reader that is stuck.
 type deaf struct {
 	http.ResponseWriter

@@ -35,9 +35,30 @@ func (s *screen) breaker(b api.Breaker) {
 	}
 	facts = append(facts, s.breakerCalls(b)...)
 	facts = append(facts, s.breakerErrors(b)...)
-	facts = append(facts, fact{"config", fmt.Sprintf("opens after %d failures in a row, probes after %s, closes after %d, call timeout %s",
-		b.Config.FailureThreshold, duration(b.Config.RecoveryTimeout.Duration()), b.Config.SuccessThreshold, timeoutWord(b.Config.Timeout))})
+	facts = append(facts, fact{"config", configWords(b.Config)})
 	s.facts(facts)
+}
+
+// configWords says how a breaker decides, what is not the default included.
+func configWords(c api.BreakerConfig) string {
+	words := fmt.Sprintf("opens after %d failures in a row", c.FailureThreshold)
+	if c.FailureRate > 0 {
+		words += ", at " + share(c.FailureRate) + " failed"
+	}
+	if c.SlowRate > 0 {
+		words += ", at " + share(c.SlowRate) + " that took " + duration(c.SlowCall.Duration()) + " or more"
+	}
+	if c.MinCalls > 0 {
+		words += fmt.Sprintf(" (of %d calls at least)", c.MinCalls)
+	}
+	words += ", probes after " + duration(c.RecoveryTimeout.Duration())
+	if c.Backoff > 1 {
+		words += fmt.Sprintf(", %g times longer each time up to %s", c.Backoff, duration(c.MaxRecovery.Duration()))
+	}
+	if c.Probes > 1 {
+		words += fmt.Sprintf(" with %d at once", c.Probes)
+	}
+	return words + fmt.Sprintf(", closes after %d, call timeout %s", c.SuccessThreshold, timeoutWord(c.Timeout))
 }
 
 func (s *screen) breakerSince(b api.Breaker) string {

@@ -126,6 +126,7 @@ func TestBreakerWhy(t *testing.T) {
 		Rejected: 1204, Failed: 2,
 		Threshold: &api.BreakerThreshold{Kind: "failure_rate", Limit: 0.5, Value: 0.52, Calls: 50, Failures: 26, Over: "1m0s"},
 	}
+	b.Config.FailureRate, b.Config.MinCalls, b.Config.Backoff, b.Config.MaxRecovery, b.Config.Probes = 0.5, 20, 2, api.Seconds(10*time.Minute), 2
 	b.Errors = []api.BreakerError{
 		{Kind: "http_502", Message: "502 Bad Gateway \x1b[2J", Count: 24, Last: *unix(38 * time.Second)},
 		{Kind: "timeout", Message: "no answer in 30s", Count: 2, Last: *unix(5 * time.Minute)},
