@@ -24,6 +24,7 @@ var rooms = map[string][]string{
 	"pkg/monitoring":           {"pkg/api", "pkg/monitoring/*", "internal/server"},
 	"internal/server":          {"pkg/api", "pkg/monitoring/*", "internal/hotspot", "internal/traceformat"},
 	"internal/otlp":            {},
+	"internal/child":           {},
 	"internal/tracedb":         {},
 	"internal/datadir":         {"pkg/api", "internal/tracedb", "pkg/monitoring/tracing", "pkg/monitoring/profiling"},
 	"internal/traceformat":     {"internal/otlp"},

@@ -41,7 +41,7 @@ func newAPICmd(a *app) *cobra.Command {
 }
 
 func (a *app) api(ctx context.Context, method, path string, o apiOptions) error {
-	cs, err := a.clients()
+	cs, err := a.clients(ctx)
 	if err != nil {
 		return err
 	}

@@ -26,14 +26,14 @@ type streams struct {
 // app is one run of pulsectl: its surroundings and the flags every command
 // knows.
 type app struct {
-	streams streams
-	getenv  func(string) string
-	now     func() time.Time
-	flags   globalFlags
-	started bool // a command's own code has begun: an error is no longer usage
-	fleet   []*client.Client
-
-	watching bool // this answer is one of many: see watch
+	streams   streams
+	getenv    func(string) string
+	now       func() time.Time
+	flags     globalFlags
+	inherited []os.Signal // that this process was started to ignore
+	started   bool        // a command's own code has begun: an error is no longer usage
+	fleet     []*client.Client
+	watching  bool // this answer is one of many: see watch
 }
 
 func newApp(s streams, getenv func(string) string) *app {
@@ -93,7 +93,7 @@ It is not the PulseAudio library of the same name.`
 
 // clients returns a client for each server that the flags name, checked and
 // without doubles.
-func (a *app) clients() ([]*client.Client, error) {
+func (a *app) clients(ctx context.Context) ([]*client.Client, error) {
 	if a.fleet != nil {
 		return a.fleet, nil
 	}
@@ -101,23 +101,17 @@ func (a *app) clients() ([]*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen := map[string]bool{}
-	for _, server := range a.flags.servers {
-		c, err := client.New(strings.TrimSpace(server), client.Options{
-			Token: token, Reason: a.flags.reason, Timeout: a.flags.requestTimeout, UserAgent: "pulsectl/" + version(),
-		})
-		if err != nil {
-			return nil, &usageError{err, "pulsectl"}
-		}
-		if !seen[c.Instance()] {
-			seen[c.Instance()] = true
-			a.fleet = append(a.fleet, c)
-		}
+	fleet, err := client.Instances(ctx, a.flags.servers, client.Options{
+		Token: token, Reason: a.flags.reason, Timeout: a.flags.requestTimeout, UserAgent: "pulsectl/" + version(),
+	})
+	if err != nil {
+		return nil, &usageError{err, "pulsectl"}
 	}
-	if len(a.fleet) == 0 {
+	if len(fleet) == 0 {
 		return nil, &usageError{fmt.Errorf("no server named: want --server URL"), "pulsectl"}
 	}
-	return a.fleet, nil
+	a.fleet = fleet
+	return fleet, nil
 }
 
 // token reads the bearer token of the environment, "" if there is none.

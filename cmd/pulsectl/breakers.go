@@ -1,10 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"io"
+	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -36,27 +36,61 @@ func newBreakersCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "breakers",
 		Aliases: []string{"breaker"},
-		Short:   "Circuit breakers: list, show, reset",
+		Short:   "Circuit breakers: list, show, steer",
 		Args:    cobra.NoArgs,
 	}
 	list := newBreakersListCmd(a)
-	cmd.RunE = list.RunE
+	cmd.PreRunE, cmd.RunE = list.PreRunE, list.RunE
 	cmd.Flags().AddFlagSet(list.Flags())
-	cmd.AddCommand(list, newBreakersShowCmd(a), newBreakersResetCmd(a), newBreakersResetAllCmd(a))
+	cmd.AddCommand(list, newBreakersShowCmd(a), newBreakersEventsCmd(a), newBreakersResetCmd(a), newBreakersResetAllCmd(a),
+		newBreakersForceCmd(a, openOrder), newBreakersForceCmd(a, disableOrder), newBreakersForceCmd(a, enableOrder), newBreakersExecCmd(a))
 	return cmd
 }
 
-type breakersOptions struct{ OpenOnly bool }
+type breakersOptions struct {
+	OpenOnly bool
+	breakerFilter
+	names []string // these only, where there are any
+}
+
+// breakerFilter picks breakers out of all.
+type breakerFilter struct{ State, Name string }
+
+func (f *breakerFilter) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.State, "state", "", "those in this `STATE` only: closed, open or half-open")
+	cmd.Flags().StringVar(&f.Name, "name", "", "those whose names match a `GLOB` only")
+}
+
+// check brings the state into the API's form.
+func (f *breakerFilter) check() error {
+	f.State = strings.ReplaceAll(f.State, "-", "_")
+	if f.State != "" && !slices.Contains([]api.State{api.StateClosed, api.StateOpen, api.StateHalfOpen}, api.State(f.State)) {
+		return fmt.Errorf("state %q: want closed, open or half-open", f.State)
+	}
+	if _, err := path.Match(f.Name, ""); err != nil {
+		return fmt.Errorf("name %q: want a pattern of *, ? and [a-z]", f.Name)
+	}
+	return nil
+}
+
+// drops tells whether a breaker is not among those asked for.
+func (o breakersOptions) drops(b api.Breaker) bool {
+	matches, _ := path.Match(o.Name, b.Name) // checked
+	return o.OpenOnly && b.State != api.StateOpen || o.State != "" && b.State != api.State(o.State) || o.Name != "" && !matches ||
+		len(o.names) > 0 && !slices.Contains(o.names, b.Name)
+}
 
 func newBreakersListCmd(a *app) *cobra.Command {
 	var o breakersOptions
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List circuit breakers and their states",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.breakers(cmd.Context(), o) },
+		Use:     "list",
+		Short:   "List circuit breakers and their states",
+		Args:    cobra.NoArgs,
+		PreRunE: func(cmd *cobra.Command, _ []string) error { return asUsage(cmd, o.check()) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return a.breakers(cmd.Context(), o) },
 	}
 	cmd.Flags().BoolVar(&o.OpenOnly, "open", false, "list open breakers only")
+	o.register(cmd)
 	return cmd
 }
 
@@ -65,10 +99,8 @@ func (a *app) breakers(ctx context.Context, o breakersOptions) error {
 	if err != nil {
 		return err
 	}
-	if o.OpenOnly {
-		for _, r := range rs {
-			maps.DeleteFunc(r.Value, func(_ string, b api.Breaker) bool { return b.State != api.StateOpen })
-		}
+	for _, r := range rs {
+		maps.DeleteFunc(r.Value, func(_ string, b api.Breaker) bool { return o.drops(b) })
 	}
 	return show(a, rs, breakersView)
 }
@@ -91,102 +123,3 @@ func (a *app) breaker(ctx context.Context, name string) error {
 	}
 	return show(a, rs, breakerView)
 }
-
-type resetOptions struct{ HalfOpen bool }
-
-func (o *resetOptions) register(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&o.HalfOpen, "half-open", false, "let trial calls decide; closed breakers stay closed")
-}
-
-func newBreakersResetCmd(a *app) *cobra.Command {
-	var o resetOptions
-	cmd := &cobra.Command{
-		Use:   "reset NAME…",
-		Short: "Reset circuit breakers by name",
-		Args:  cobra.MinimumNArgs(1),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.resetBreakers(cmd.Context(), args, o) },
-	}
-	o.register(cmd)
-	return cmd
-}
-
-// resetBreakers resets the named breakers on each server, and goes on after one
-// that a server refuses: its error is the server's answer then.
-func (a *app) resetBreakers(ctx context.Context, names []string, o resetOptions) error {
-	if err := a.confirm(ctx, "reset "+strings.Join(names, ", ")+"?", true); err != nil {
-		return err
-	}
-	how := client.Reset{Action: a.action(), HalfOpen: o.HalfOpen}
-	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (api.BreakersReset, error) {
-		if err := c.CanReset(ctx, how, names...); err != nil {
-			return api.BreakersReset{}, err
-		}
-		out := api.BreakersReset{Total: api.CountOf(len(names)), DryRun: a.flags.dryRun}
-		var first error
-		for _, name := range names {
-			done, err := c.ResetBreaker(ctx, name, how)
-			if err != nil {
-				first = cmp.Or(first, err)
-				continue
-			}
-			out.Reset = append(out.Reset, api.ResetBreaker{Name: name, PreviousState: done.PreviousState})
-		}
-		return out, first
-	})
-	if err != nil {
-		return err
-	}
-	return show(a, rs, resetView(o))
-}
-
-func newBreakersResetAllCmd(a *app) *cobra.Command {
-	var o resetOptions
-	cmd := &cobra.Command{
-		Use:   "reset-all",
-		Short: "Reset every circuit breaker",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.resetAllBreakers(cmd.Context(), o) },
-	}
-	o.register(cmd)
-	return cmd
-}
-
-func (a *app) resetAllBreakers(ctx context.Context, o resetOptions) error {
-	if err := a.preview(func(a *app) error { return a.breakers(ctx, breakersOptions{}) }); err != nil {
-		return err
-	}
-	if err := a.confirm(ctx, "reset all of these circuit breakers?", true); err != nil {
-		return err
-	}
-	how := client.Reset{Action: a.action(), HalfOpen: o.HalfOpen}
-	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (api.BreakersReset, error) {
-		return c.ResetAllBreakers(ctx, how)
-	})
-	if err != nil {
-		return err
-	}
-	return show(a, rs, resetView(o))
-}
-
-func resetView(o resetOptions) view[api.BreakersReset] {
-	after := api.StateClosed
-	if o.HalfOpen {
-		after = api.StateHalfOpen
-	}
-	return view[api.BreakersReset]{
-		kind:    "BreakerResetList",
-		partial: func(r api.BreakersReset) bool { return len(r.Reset) > 0 },
-		items: func(r api.BreakersReset) (items []render.Item) {
-			for _, b := range r.Reset {
-				items = append(items, render.Item{Name: b.Name, Value: b})
-			}
-			return items
-		},
-		draw: func(w io.Writer, rs []api.Result[api.BreakersReset], o render.Options) error {
-			return render.BreakerResets(w, rs, after, o)
-		},
-	}
-}
-
-// action is how the flags want every change to be made.
-func (a *app) action() client.Action { return client.Action{DryRun: a.flags.dryRun} }

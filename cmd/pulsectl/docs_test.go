@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/pulsectl/pulsectl/internal/child"
 )
 
 // docs/cli.md tells of each command and flag there is, and of no other. A
@@ -58,7 +60,11 @@ func TestExamplesAreCommands(t *testing.T) {
 		for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(b), -1) {
 			for _, m := range regexp.MustCompile(`(?m)^pulsectl (.*?)( *#.*| >.*)?$`).FindAllStringSubmatch(block[1], -1) {
 				shown++
-				if err := takes(strings.Fields(m[1])); err != nil {
+				words, err := child.Split(m[1])
+				if err == nil {
+					err = takes(words)
+				}
+				if err != nil {
 					t.Errorf("%s: pulsectl %s: %v", page, m[1], err)
 				}
 			}

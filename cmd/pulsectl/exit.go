@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"syscall"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/client"
 	"github.com/pulsectl/pulsectl/pkg/render"
@@ -37,6 +39,14 @@ func (e *usageError) Error() string {
 }
 func (e *usageError) Unwrap() error { return e.err }
 
+// asUsage says of an error about a command's flags that it is one; nil stays nil.
+func asUsage(cmd *cobra.Command, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &usageError{err, cmd.CommandPath()}
+}
+
 // fleetError says that servers failed; each has had its line already.
 type fleetError struct {
 	failed    []*api.Error
@@ -66,13 +76,18 @@ func exitStatus(err error) int {
 	var fleet *fleetError
 	var problem *api.Error
 	var serving *serverError
+	var ended statusError
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.As(err, &ended):
+		return int(ended)
 	case errors.Is(err, errNo):
 		return exitNo
 	case errors.Is(err, errDeclined):
 		return exitRefused
+	case errors.As(err, &usage) && usage.command == execCommand:
+		return exitCannot
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &fleet):
@@ -136,7 +151,8 @@ func problemStatus(e *api.Error) int {
 // failure is what main says of an error, "" if all has been said.
 func failure(err error) string {
 	var fleet *fleetError
-	if err == nil || errors.Is(err, errNo) || errors.As(err, &fleet) || exitStatus(err) == exitDone {
+	var ended statusError
+	if err == nil || errors.Is(err, errNo) || errors.As(err, &fleet) || errors.As(err, &ended) || exitStatus(err) == exitDone {
 		return ""
 	}
 	var usage *usageError

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/pulsectl/pulsectl/internal/child"
 )
 
 func main() { os.Exit(pulsectl()) }
@@ -18,11 +20,13 @@ func main() { os.Exit(pulsectl()) }
 // pulsectl is main for a process that is not this one's alone: it returns the
 // exit status.
 func pulsectl() int {
+	inherited := child.Inherited() // before signals are taken otherwise
 	signal.Ignore(syscall.SIGPIPE) // a reader that has seen enough is no error
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process, whatever it waits for
 	a := newApp(streams{os.Stdin, os.Stdout, os.Stderr}, os.Getenv)
+	a.inherited = inherited
 	err := a.run(ctx, os.Args[1:])
 	if line := failure(err); line != "" {
 		fmt.Fprintln(os.Stderr, "pulsectl: "+line)

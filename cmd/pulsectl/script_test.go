@@ -1,13 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,7 +36,8 @@ func TestMain(m *testing.M) {
 // $PULSECTL_SERVER, whose breaker openai_api is open, and $SECOND. Two more
 // answer as Python servers do: $PYTHON, and $UNREADABLE, whose profiles are 500
 // for ever. $SHOP holds traces to compare; $FREE is an address for a server of
-// the script's own. The command actions prints what would have changed the former.
+// the script's own. The command actions prints what would have changed the
+// former, and serve starts a server process, $REAL.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "../../testdata/script",
@@ -42,6 +49,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("SECOND", second.URL)
 			env.Setenv("FREE", freeAddress(t))
 			env.Setenv("COLUMNS", "100")
+			env.Setenv("MANY", strconv.Itoa(many))
 			env.Setenv("HOME", env.WorkDir)
 			env.Defer(func() { first.Close(); second.Close() })
 			env.Values["redis"] = new(scriptedRedis)
@@ -55,6 +63,7 @@ func TestScripts(t *testing.T) {
 				fmt.Fprintln(ts.Stdout(), strings.Join(p.Actions(), "\n"))
 			},
 			"redis": func(ts *testscript.TestScript, _ bool, args []string) { scriptRedis(t, ts, args) },
+			"serve": serveScript,
 		},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})
@@ -69,6 +78,28 @@ func freeAddress(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// serveScript starts `pulsectl serve` on a free port, with the script's
+// arguments, until the script ends.
+func serveScript(ts *testscript.TestScript, _ bool, args []string) {
+	cmd := exec.Command("pulsectl", append([]string{"serve", "--listen", "127.0.0.1:0", "--otlp-http", "off", "--otlp-grpc", "off"}, args...)...)
+	log, err := cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ts.Defer(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		_ = cmd.Wait()
+	})
+	for in := bufio.NewScanner(log); in.Scan(); {
+		var line struct{ Message, Address string }
+		if json.Unmarshal(in.Bytes(), &line) == nil && line.Message == "serving" {
+			ts.Setenv("REAL", line.Address)
+			go io.Copy(io.Discard, log) // ends with the process
+			return
+		}
+	}
+	ts.Fatalf("the server did not start")
 }
 
 func startPythons(env *testscript.Env, t *testing.T) {

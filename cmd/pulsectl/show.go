@@ -24,7 +24,7 @@ type view[T any] struct {
 
 // ask asks every server the same.
 func ask[T any](ctx context.Context, a *app, f func(*client.Client, context.Context) (T, error)) ([]api.Result[T], error) {
-	cs, err := a.clients()
+	cs, err := a.clients(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -162,7 +162,7 @@ func (a *app) pickSide(ctx context.Context, sel selector, rs []api.Result[[]api.
 	case i < 0:
 		return s, api.Errorf(http.StatusNotFound, "no such trace is kept: %s", sel.text)
 	}
-	cs, err := a.clients()
+	cs, err := a.clients(ctx)
 	if err != nil {
 		return s, err
 	}

@@ -69,7 +69,7 @@ func (a *app) tailTraces(ctx context.Context, q client.TraceQuery) error {
 	default:
 		return &usageError{fmt.Errorf("output %s: traces that are followed come as table, wide, json or name", a.flags.output), "pulsectl traces tail"}
 	}
-	cs, err := a.clients()
+	cs, err := a.clients(ctx)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (a *app) watch(ctx context.Context, every time.Duration, once func(context.
 	if every == 0 {
 		return once(ctx, a)
 	}
-	if _, err := a.clients(); err != nil { // here, so that each frame finds them
+	if _, err := a.clients(ctx); err != nil { // here, so that each frame finds them
 		return err
 	}
 	file, _ := a.streams.out.(*os.File)

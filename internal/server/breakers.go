@@ -13,11 +13,18 @@ import (
 const breakersPath = "/monitoring/circuit-breakers"
 
 func (s *Server) breakerRoutes() []route {
+	name := breakersPath + "/{name}"
 	return []route{
 		s.get(breakersPath, "every circuit breaker", s.listBreakers),
-		s.get(breakersPath+"/{name}", "one circuit breaker", s.getBreaker),
-		s.action("breakers.reset", breakersPath+"/{name}/reset", "reset one circuit breaker", s.resetBreaker),
+		s.get(name, "one circuit breaker", s.getBreaker),
+		{http.MethodGet, breakersPath + "/events", "what happened to the circuit breakers", Viewer, http.HandlerFunc(s.breakerEvents)},
+		s.action("breakers.reset", name+"/reset", "reset one circuit breaker", s.resetBreaker),
 		s.action("breakers.reset_all", breakersPath+"/reset-all", "reset every circuit breaker", s.resetAllBreakers),
+		s.action("breakers.force_open", name+"/force-open", "reject every call of one circuit breaker", s.forceOpenBreaker),
+		s.action("breakers.disable", name+"/disable", "let every call of one circuit breaker through", s.disableBreaker),
+		s.action("breakers.automatic", name+"/automatic", "end the forced state of one circuit breaker", s.automaticBreaker),
+		{http.MethodPost, name + "/acquire", "a permit for one call under a circuit breaker", Writer, s.json(s.acquirePermit)},
+		{http.MethodPost, name + "/report", "how the call of a permit ended", Writer, s.json(s.reportPermit)},
 	}
 }
 
@@ -45,50 +52,6 @@ func (s *Server) getBreaker(r *http.Request) (any, error) {
 	return b.Snapshot(), nil
 }
 
-func (s *Server) resetBreaker(r *http.Request, dry bool) (change, error) {
-	p := query(r)
-	to := resetTarget(p)
-	if err := p.problem(); err != nil {
-		return change{}, err
-	}
-	b, err := s.breaker(r)
-	if err != nil {
-		return change{Target: r.PathValue("name")}, err
-	}
-	before := b.State()
-	if !dry {
-		before = b.Reset(to, breaker.Control{})
-	}
-	now := b.Snapshot()
-	return change{b.Name(), before, now.State, api.BreakerReset{
-		Message: fmt.Sprintf("Circuit breaker '%s' reset", b.Name()), Breaker: &now, PreviousState: before, DryRun: dry,
-	}}, nil
-}
-
-func (s *Server) resetAllBreakers(r *http.Request, dry bool) (change, error) {
-	p := query(r)
-	to, only := resetTarget(p), breakerState(p, "state", "")
-	all, err := s.matchBreakers(p)
-	if err != nil {
-		return change{}, err
-	}
-	out := api.BreakersReset{
-		Message: "All circuit breakers reset", Reset: []api.ResetBreaker{},
-		Skipped: []api.SkippedBreaker{}, Total: api.CountOf(len(all)), DryRun: dry,
-	}
-	for _, b := range all {
-		before := b.State()
-		if only != "" && before != only {
-			continue
-		}
-		if !dry {
-			before = b.Reset(to, breaker.Control{})
-		}
-		out.Reset = append(out.Reset, api.ResetBreaker{Name: b.Name(), PreviousState: before})
-	}
-	return change{"*", out.Reset, to, out}, nil
-}
-
 func (s *Server) breaker(r *http.Request) (*breaker.Breaker, error) {
 	b, err := s.opts.Breakers.Get(r.PathValue("name"))
 	if errors.Is(err, breaker.ErrNotFound) {
@@ -112,8 +75,4 @@ func (s *Server) matchBreakers(p *params) ([]*breaker.Breaker, error) {
 
 func breakerState(p *params, name string, def api.State) api.State {
 	return api.State(p.oneOf(name, string(def), string(api.StateClosed), string(api.StateOpen), string(api.StateHalfOpen)))
-}
-
-func resetTarget(p *params) api.State {
-	return api.State(p.oneOf("to", string(api.StateClosed), string(api.StateClosed), string(api.StateHalfOpen)))
 }

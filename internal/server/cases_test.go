@@ -6,7 +6,8 @@ import (
 )
 
 // contractCase is one request and what must come of it. {profile} is the id of
-// a stored profile, {prefix} its beginning; {trace} and {start} are a trace's.
+// a stored profile, {prefix} its beginning; {trace} and {start} are a trace's;
+// {permit} is one that github_api gave.
 type contractCase struct {
 	ask    string
 	status int
@@ -30,6 +31,8 @@ func text(s string) func(testing.TB) []byte {
 func large(n int) func(testing.TB) []byte {
 	return func(testing.TB) []byte { return bytes.Repeat([]byte{'x'}, n) }
 }
+
+var jsonBody = []string{"Content-Type", "application/json"}
 
 var form = []string{"Content-Type", "application/x-www-form-urlencoded"}
 
@@ -80,10 +83,53 @@ var contractCases = []contractCase{
 	{ask: "POST /monitoring/circuit-breakers/openai_api/reset?dry_run", status: 422, names: "dry_run"},
 	{ask: "POST /monitoring/circuit-breakers/openai_api/reset", status: 422, names: "body", header: form, send: text("dry_run=true")},
 	{ask: "POST /monitoring/circuit-breakers/nope/reset", status: 404},
+	{ask: "GET /monitoring/circuit-breakers/events?limit=1000&name=openai*&since=1h", status: 200, has: `"reason":"1 failures in a row: 502 Bad Gateway"`},
+	{ask: "GET /monitoring/circuit-breakers/events?stream=false", status: 200, has: `"from":"closed","to":"open"`},
+	{ask: "GET /monitoring/circuit-breakers/events?stream=perhaps", status: 422, names: "stream"},
+	{ask: "GET /monitoring/circuit-breakers/events?limit=0&stream=true", status: 422, names: "limit"},
+	{ask: "GET /monitoring/circuit-breakers/events?since=later", status: 422, names: "since"},
+	{ask: "GET /monitoring/circuit-breakers/events?name=[", status: 422, names: "name"},
+	{ask: "POST /monitoring/circuit-breakers/events", status: 405},
+	{ask: "POST /monitoring/circuit-breakers/github_api/force-open?dry_run=true", status: 200, has: `"state":"open","mode":"forced_open","until":`},
+	{ask: "POST /monitoring/circuit-breakers/github_api/force-open?for=-1", status: 422, names: "for"},
+	{ask: "POST /monitoring/circuit-breakers/github_api/disable?for=721h", status: 422, names: "for"},
+	{ask: "POST /monitoring/circuit-breakers/github_api/disable?for=10m&dry_run=x", status: 422, names: "dry_run"},
+	{ask: "POST /monitoring/circuit-breakers/nope/force-open", status: 404},
+	{ask: "POST /monitoring/circuit-breakers/nope/automatic", status: 404},
+	{ask: "POST /monitoring/circuit-breakers/github_api/force-open?for=0", status: 200, has: `"previous_state":"closed","previous_mode":"automatic","state":"open","mode":"forced_open"}`},
+	{ask: "POST /monitoring/circuit-breakers/github_api/acquire", status: 503, has: `"state":"open","retry_after":`},
+	{ask: "POST /monitoring/circuit-breakers/reset-all?name=github*", status: 200, has: `"reset":[],"skipped":[{"name":"github_api","reason":"forced open`},
+	{ask: "POST /monitoring/circuit-breakers/github_api/automatic", status: 200, has: `"previous_mode":"forced_open","state":"half_open","mode":"automatic"`},
+	{ask: "POST /monitoring/circuit-breakers/github_api/disable?for=10m", status: 200, has: `"state":"closed","mode":"disabled","until":`},
+	{ask: "POST /monitoring/circuit-breakers/github_api/automatic?dry_run=true", status: 200, has: `"state":"closed","mode":"automatic","dry_run":true`},
+	{ask: "POST /monitoring/circuit-breakers/github_api/automatic", status: 200, has: `"previous_mode":"disabled","state":"closed"`},
+	{ask: "POST /monitoring/circuit-breakers/github_api/acquire?dry_run=true", status: 200, has: `"permit":"","state":"closed","timeout":30.0`},
+	{ask: "POST /monitoring/circuit-breakers/github_api/acquire?permit={permit}", status: 200, has: `"timeout":7.0}`},
+	{ask: "POST /monitoring/circuit-breakers/github_api/acquire?permit={permit}&dry_run=1", status: 200, has: `"dry_run":true`},
+	{ask: "POST /monitoring/circuit-breakers/openai_api/acquire?permit={permit}", status: 404},
+	{ask: "POST /monitoring/circuit-breakers/github_api/acquire?permit=nope", status: 404},
+	{ask: "POST /monitoring/circuit-breakers/github_api/acquire?lease=0.5", status: 422, names: "lease"},
+	{ask: "POST /monitoring/circuit-breakers/nope/acquire", status: 404},
+	{ask: "POST /monitoring/circuit-breakers/nope/acquire?create=true&failure_threshold=0", status: 422, names: "failure_threshold"},
+	{ask: "POST /monitoring/circuit-breakers/nope/acquire?create=true&recovery_timeout=0", status: 422, names: "recovery_timeout"},
+	{ask: "POST /monitoring/circuit-breakers/nope/acquire?create=true", status: 422, names: "body", header: form, send: text("failure_threshold=2")},
+	{ask: "POST /monitoring/circuit-breakers/no%20pe/acquire?create=true", status: 422, names: "name"},
+	{ask: "POST /monitoring/circuit-breakers/job/acquire?create=true&dry_run=true", status: 200, has: `"created":true`},
+	{ask: "GET /monitoring/circuit-breakers/job", status: 404},
+	{ask: "POST /monitoring/circuit-breakers/job/acquire?create=true&failure_threshold=2&timeout=0", status: 200, has: `"created":true,"config":{"failure_threshold":2,"recovery_timeout":60.0,"success_threshold":3,"timeout":0.0`},
+	{ask: "POST /monitoring/circuit-breakers/job/acquire?timeout=9", status: 200, has: `"timeout":9.0,"config":{"failure_threshold":2,`},
+	{ask: "POST /monitoring/circuit-breakers/github_api/report?dry_run=true", status: 200, has: `"dry_run":true`, header: jsonBody, send: text(`{"permit":"{permit}","outcome":"success"}`)},
+	{ask: "POST /monitoring/circuit-breakers/github_api/report", status: 422, names: "outcome", header: jsonBody, send: text(`{"permit":"{permit}","outcome":"fine"}`)},
+	{ask: "POST /monitoring/circuit-breakers/github_api/report", status: 422, names: "permit", header: jsonBody, send: text(`{"outcome":"success"}`)},
+	{ask: "POST /monitoring/circuit-breakers/github_api/report", status: 400, header: jsonBody, send: text(`permit`)},
+	{ask: "POST /monitoring/circuit-breakers/github_api/report", status: 413, header: jsonBody, send: large(65 << 10)},
+	{ask: "POST /monitoring/circuit-breakers/github_api/report", status: 200, has: `"state":"closed"`, header: jsonBody, send: text(`{"permit":"{permit}","outcome":"ignored"}`)},
+	{ask: "POST /monitoring/circuit-breakers/github_api/report", status: 409, header: jsonBody, send: text(`{"permit":"{permit}","outcome":"ignored"}`)},
+	{ask: "POST /monitoring/circuit-breakers/nope/report", status: 404, header: jsonBody, send: text(`{"permit":"{permit}","outcome":"ignored"}`)},
 	{ask: "POST /monitoring/circuit-breakers/reset-all?name=none", status: 200, has: `"reset":[],"skipped":[],"total":0`},
 	{ask: "POST /monitoring/circuit-breakers/reset-all?state=ajar", status: 422, names: "state"},
 	{ask: "POST /monitoring/circuit-breakers/reset-all?to=open", status: 422, names: "to"},
-	{ask: "POST /monitoring/circuit-breakers/reset-all", status: 200, has: `"total":2`, header: form},
+	{ask: "POST /monitoring/circuit-breakers/reset-all", status: 200, has: `"total":3`, header: form},
 	{ask: "GET /monitoring/health/detailed", status: 200, has: `"failed":0`}, // the circuits are closed again
 	{ask: "GET /monitoring/health", status: 200, has: `"status":"degraded"`},
 	{ask: "GET /health", status: 200},

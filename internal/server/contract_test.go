@@ -221,10 +221,10 @@ func TestContract(t *testing.T) {
 	o := filled(t)
 	c := contract(t, newServer(t, o))
 	profile := o.upload(t)
-	fill := strings.NewReplacer("{profile}", profile, "{prefix}", profile[:6], "{trace}", o.ended, "{start}", o.ended[:8])
+	fill := strings.NewReplacer("{profile}", profile, "{prefix}", profile[:6], "{trace}", o.ended, "{start}", o.ended[:8], "{permit}", c.permit("github_api?lease=7"))
 	for _, tt := range contractCases {
 		t.Run(tt.ask, func(t *testing.T) {
-			a := c.do(fill.Replace(tt.ask), tt.body(t), tt.header...)
+			a := c.do(fill.Replace(tt.ask), []byte(fill.Replace(string(tt.body(t)))), tt.header...)
 			if a.StatusCode != tt.status {
 				t.Errorf("status %d, want %d: %.300s", a.StatusCode, tt.status, a.body)
 			}

@@ -57,6 +57,8 @@ type Options struct {
 	Access Access                            // who may ask; the zero value: whoever comes over loopback
 	Panic  func(r *http.Request, reason any) // told of each recovered panic; nil means no one
 	Log    *slog.Logger                      // nil discards
+
+	OnBreaker func(breaker.Event) // told of the breakers that requests made; nil means no one
 }
 
 // Server is the /monitoring API as a handler.
@@ -71,6 +73,8 @@ type Server struct {
 	uploads places
 	audits  *auditLog
 
+	leases   *leases
+	made     made
 	streams  places
 	stopping chan struct{} // closed when the streams must end
 	stopOnce sync.Once
@@ -99,6 +103,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: o, access: acc, log: o.Log, mux: http.NewServeMux(), uploads: make(places, uploadPlaces), audits: newAuditLog(o.Audit)}
+	s.leases, s.made.byName = newLeases(), map[string]*time.Timer{}
 	s.streams, s.stopping = make(places, maxStreams), make(chan struct{})
 	s.exports = make(places, maxExports)
 	s.routes = s.table()

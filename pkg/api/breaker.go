@@ -160,6 +160,7 @@ type BreakerReset struct {
 	Message       string   `json:"message"`
 	Breaker       *Breaker `json:"breaker,omitempty"`
 	PreviousState State    `json:"previous_state,omitempty"`
+	State         State    `json:"state,omitempty"` // after the reset; of a dry run, as it would be
 	DryRun        bool     `json:"dry_run,omitempty"`
 }
 
@@ -173,10 +174,12 @@ type BreakersReset struct {
 	DryRun  bool             `json:"dry_run,omitempty"`
 }
 
-// ResetBreaker names a breaker that a reset-all reset, and the state it was in.
+// ResetBreaker names a breaker that a reset-all reset, the state it was in and
+// the one that it is in now.
 type ResetBreaker struct {
 	Name          string `json:"name"`
 	PreviousState State  `json:"previous_state"`
+	State         State  `json:"state,omitempty"`
 }
 
 // SkippedBreaker names a breaker that a reset-all left alone, and why.

@@ -51,14 +51,17 @@ type Options struct {
 	Reason    string            // why an action is taken, for the audit log
 	Timeout   time.Duration     // of one request with its answer; 0 means 10s
 	Transport http.RoundTripper // nil means a transport of the client's own
+	Resolver  *net.Resolver     // what [Dial] looks names up with; nil means the system's
 	UserAgent string            // "" means pulsectl
 }
 
 // Client asks one server. It is safe for concurrent use.
 type Client struct {
-	base *url.URL
-	opts Options
-	http *http.Client
+	base     *url.URL
+	opts     Options
+	http     *http.Client
+	instance string     // "" means base
+	broken   *api.Error // why the server cannot be asked; nil if it can
 
 	mu    sync.Mutex
 	index *api.Index // what the server said it is; nil until asked
@@ -102,8 +105,9 @@ func sameHost(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// Instance names the server: its URL.
-func (c *Client) Instance() string { return c.base.String() }
+// Instance names the server: its URL, with the address for one of several
+// behind a name.
+func (c *Client) Instance() string { return cmp.Or(c.instance, c.base.String()) }
 
 // Action is how every state-changing request is to be taken.
 type Action struct {
@@ -126,9 +130,14 @@ func (c *Client) get(ctx context.Context, path string, q url.Values, out any) er
 
 // do sends one request and decodes its answer into out, unless that is nil.
 func (c *Client) do(ctx context.Context, method, path string, q url.Values, body io.Reader, out any) error {
+	return c.doWith(ctx, method, path, q, nil, body, out)
+}
+
+// doWith is do with a header.
+func (c *Client) doWith(ctx context.Context, method, path string, q url.Values, header http.Header, body io.Reader, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
 	defer cancel()
-	resp, err := c.Send(ctx, method, path, q, nil, body)
+	resp, err := c.Send(ctx, method, path, q, header, body)
 	if err != nil {
 		return err
 	}
@@ -157,6 +166,9 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, body
 // Send makes one request of the server and returns the response whatever its
 // status. path is escaped already. The caller closes the body and bounds ctx.
 func (c *Client) Send(ctx context.Context, method, path string, q url.Values, header http.Header, body io.Reader) (*http.Response, error) {
+	if c.broken != nil {
+		return nil, c.broken
+	}
 	target := strings.TrimRight(c.base.String(), "/") + path
 	if len(q) > 0 {
 		target += "?" + q.Encode()
@@ -191,7 +203,7 @@ func problem(resp *http.Response, path string, body []byte) error {
 		*e = api.Error{Status: resp.StatusCode, Detail: fmt.Sprintf("the server answered %s to %s", resp.Status, path)}
 	}
 	if resp.StatusCode == http.StatusNotFound && e.Detail == "Not Found" {
-		e.Detail = fmt.Sprintf("this server has no %s", path)
+		e.Detail = noRoute + path
 	}
 	if to := resp.Header.Get("Location"); to != "" && resp.StatusCode < http.StatusBadRequest {
 		e.Detail = fmt.Sprintf("the server sends %s elsewhere, to %.200s: want the server's own URL", path, to)
@@ -199,6 +211,9 @@ func problem(resp *http.Response, path string, body []byte) error {
 	e.Status = resp.StatusCode
 	return e
 }
+
+// noRoute begins the detail of a route that the server does not have.
+const noRoute = "this server has no "
 
 func unreadable(status int, format string, args ...any) *api.Error {
 	return &api.Error{Status: status, Code: CodeUnreadable, Detail: fmt.Sprintf(format, args...)}

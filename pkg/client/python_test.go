@@ -76,12 +76,12 @@ var answers = map[string]answer{
 	"b03_breakers_open":                {ask: breakers, whole: true},
 	"b06_breakers_recovery_due":        {ask: breakers, whole: true},
 	"b07_breakers_half_open":           {ask: breakers, whole: true},
-	"b10_breaker_reset":                {ask: reset("github_api"), says: `{"message":"Circuit breaker 'github_api' reset","previous_state":"open"}`},
+	"b10_breaker_reset":                {ask: reset("github_api"), says: `{"message":"Circuit breaker 'github_api' reset","previous_state":"open","state":"closed"}`},
 	"b12_breaker_reset_404":            {ask: reset("nope"), status: 404, says: `"nope"`},
 	"b13_breaker_reset_slash_name_404": {ask: reset("openai/v1"), says: "slash"},
 	"b15_breakers_reset_all": {ask: func(t *testing.T, c *client.Client) (any, error) {
 		return c.ResetAllBreakers(t.Context(), client.Reset{})
-	}, says: `"reset":[{"name":"github_api","previous_state":"open"},{"name":"linear_api","previous_state":"closed"}`},
+	}, says: `"reset":[{"name":"github_api","previous_state":"open","state":"closed"},{"name":"linear_api","previous_state":"closed","state":"closed"}`},
 	"c01_profiling_stats_empty": {ask: stats, whole: true},
 	"c02_profiles_empty":        {ask: profiles, says: `{"Profiles":[],"Total":0,"Unseen":0}`},
 	"c03_profile_404":           {ask: profile("nope"), status: 404, says: "Profile not found"},

@@ -22,6 +22,11 @@ const (
 // CodeEnded is the code of a stream that the server ended.
 const CodeEnded = "ended"
 
+// follow is followFrom the next event on, with the kind and the data of each.
+func (c *Client) follow(ctx context.Context, path string, q url.Values, opened func(), f func(kind string, data []byte) error) error {
+	return c.followFrom(ctx, path, q, "", opened, func(e event) error { return f(e.kind, e.data) })
+}
+
 // followFrom reads server-sent events and calls f with each, those after the
 // event of the id last, if that is not empty. opened is called when the stream is
 // there.

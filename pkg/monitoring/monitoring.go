@@ -221,7 +221,7 @@ func (m *Monitor) buildServer() (err error) {
 			return api.HealthFeatures{TracingEnabled: true, MetricsEnabled: true, ProfilingEnabled: m.Profiles.Mode() == profiling.ModeOn}
 		},
 		Audit: m.opts.AuditLog, Capabilities: m.opts.Capabilities, Listeners: m.opts.Listeners,
-		Access: m.opts.Access, Log: m.log,
+		Access: m.opts.Access, Log: m.log, OnBreaker: m.logBreaker,
 		Panic: func(r *http.Request, reason any) { m.countPanic(r, reason) },
 	})
 	return err

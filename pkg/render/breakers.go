@@ -65,7 +65,7 @@ func (s *screen) breakerRow(b api.Breaker) []string {
 	}
 	p95, load, since := "–", "", "–"
 	if win := b.Stats.Window; win != nil {
-		if win.Calls > 0 {
+		if win.Calls > 0 && win.P95 > 0 { // 0: calls are not timed
 			p95 = duration(win.P95.Duration())
 		}
 		style := s.style(v)
@@ -78,7 +78,7 @@ func (s *screen) breakerRow(b api.Breaker) []string {
 		since = age(s.Now.Sub(b.Since.Time))
 	}
 	return []string{
-		name, s.mark(v, stateWord(b.State)), fails, count(int64(b.Stats.TotalRequests)), rate,
+		name, s.stateIn(b.State, b.Mode), fails, count(int64(b.Stats.TotalRequests)), rate,
 		p95, load, since, s.muted.Render(s.breakerNext(b)),
 	}
 }
@@ -86,6 +86,11 @@ func (s *screen) breakerRow(b api.Breaker) []string {
 // breakerNext says what happens to a breaker by itself.
 func (s *screen) breakerNext(b api.Breaker) string {
 	switch {
+	case b.Mode != "" && b.Mode != api.ModeAutomatic:
+		if b.Forced == nil || b.Forced.Until == nil || b.Forced.Until.IsZero() {
+			return "until told otherwise"
+		}
+		return map[api.Mode]string{api.ModeForcedOpen: "half-open in ", api.ModeDisabled: "decides in "}[b.Mode] + age(b.Forced.Until.Sub(s.Now).Round(time.Second))
 	case b.State == api.StateHalfOpen:
 		return fmt.Sprintf("probe %d of %d", b.Stats.ConsecutiveSuccesses+1, b.Config.SuccessThreshold)
 	case b.State == api.StateOpen && b.RetryAt != nil && !b.RetryAt.IsZero():
@@ -101,114 +106,6 @@ func (s *screen) probeAt(t time.Time) string {
 		return "probe in " + age(wait+time.Second-1)
 	}
 	return "probe at next call"
-}
-
-// Breaker draws all that is known of one circuit breaker.
-func Breaker(w io.Writer, rs []api.Result[api.Breaker], o Options) error {
-	return screens(w, rs, o, func(s *screen, where string, b api.Breaker) error {
-		s.breaker(b)
-		if where != "" {
-			s.facts([]fact{{"instance", where}})
-		}
-		return nil
-	})
-}
-
-func (s *screen) breaker(b api.Breaker) {
-	st, v := b.Stats, stateVerdict(b.State)
-	s.heading("Circuit breaker "+clean(b.Name), s.mark(v, stateWord(b.State)))
-	s.line()
-	facts := []fact{{"state", s.style(v).Render(stateWord(b.State)) + s.breakerSince(b)}}
-	if b.Mode != "" && b.Mode != api.ModeAutomatic {
-		facts = append(facts, fact{"mode", strings.ReplaceAll(clean(string(b.Mode)), "_", " ")})
-	}
-	if next := s.breakerNext(b); next != "" {
-		facts = append(facts, fact{"next", next})
-	}
-	facts = append(facts,
-		fact{"calls", fmt.Sprintf("%s  %s ok  %s failed  %s timed out", count(int64(st.TotalRequests)),
-			count(int64(st.SuccessfulRequests)), count(int64(st.FailedRequests)), count(int64(st.Timeouts)))},
-		fact{"in a row", fmt.Sprintf("%d failures of %d, %d successes of %d", st.ConsecutiveFailures, b.Config.FailureThreshold,
-			st.ConsecutiveSuccesses, b.Config.SuccessThreshold)})
-	if st.Rejected != nil {
-		facts = append(facts, fact{"rejected", count(st.Rejected.Value())},
-			fact{"slow", count(st.SlowCalls.Value())}, fact{"in flight", count(st.InFlight.Value())})
-	}
-	if win := st.Window; win != nil {
-		recent := "no calls"
-		if win.Calls > 0 {
-			recent = fmt.Sprintf("%s calls  %s failed  p95 %s", count(int64(win.Calls)), share(win.FailureRate), duration(win.P95.Duration()))
-		}
-		facts = append(facts, fact{"last " + age(win.Seconds.Duration()), recent},
-			fact{"failures/s", s.spark(win.FailuresPerSecond, s.style(max(v, between)))})
-	}
-	facts = append(facts, fact{"opened", plural(int(st.CircuitOpens), "time") + ", closed " + plural(int(st.CircuitCloses), "time")})
-	if !st.LastFailureTime.IsZero() {
-		why := ""
-		if b.LastError != "" {
-			why = "  " + clean(b.LastError)
-		}
-		facts = append(facts, fact{"last failure", age(s.Now.Sub(st.LastFailureTime.Time)) + " ago" + why})
-	}
-	facts = append(facts, fact{"config", fmt.Sprintf("opens after %d failures in a row, probes after %s, closes after %d, call timeout %s",
-		b.Config.FailureThreshold, duration(b.Config.RecoveryTimeout.Duration()), b.Config.SuccessThreshold, timeoutWord(b.Config.Timeout))})
-	s.facts(facts)
-}
-
-func (s *screen) breakerSince(b api.Breaker) string {
-	if b.Since == nil || b.Since.IsZero() {
-		return ""
-	}
-	return " for " + age(s.Now.Sub(b.Since.Time)) + ", since " + s.time(b.Since.Time)
-}
-
-func timeoutWord(d api.Seconds) string {
-	if d == 0 {
-		return "none"
-	}
-	return duration(d.Duration())
-}
-
-// BreakerResets draws what a reset to the state after did, a line for each
-// breaker that was not closed: before → after.
-func BreakerResets(w io.Writer, rs []api.Result[api.BreakersReset], after api.State, o Options) error {
-	s := newScreen(w, o)
-	for _, r := range rs {
-		where := ""
-		if len(rs) > 1 {
-			where = instance(r.Instance) + "  "
-		}
-		switch {
-		case r.Error == nil || len(r.Value.Reset) > 0:
-			s.resets(where, r.Value, after)
-		case where != "":
-			s.failed(where, r.Error)
-		}
-	}
-	return s.flush()
-}
-
-func (s *screen) resets(where string, r api.BreakersReset, after api.State) {
-	names, moved := 0, 0
-	for _, b := range r.Reset {
-		names = max(names, cells(clean(b.Name)))
-	}
-	for _, b := range r.Reset {
-		if b.PreviousState == "" || b.PreviousState == api.StateClosed {
-			continue
-		}
-		moved++
-		s.line(where, fit(clean(b.Name), names), "  ", s.mark(stateVerdict(b.PreviousState), stateWord(b.PreviousState)),
-			" → ", s.mark(stateVerdict(after), stateWord(after)))
-	}
-	for _, b := range r.Skipped {
-		s.line(where, clean(b.Name), "  ", s.warn.Render("skipped: "+clean(b.Reason)))
-	}
-	verb := "reset"
-	if r.DryRun {
-		verb = "would reset"
-	}
-	s.line(where, fmt.Sprintf("%s %d of %d circuit breakers, %d not closed before", verb, len(r.Reset), r.Total.Value(), moved))
 }
 
 func worstFirst(all api.Breakers) []api.Breaker {

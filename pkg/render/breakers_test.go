@@ -90,6 +90,15 @@ func TestBreakers(t *testing.T) {
 	golden(t, "breakers", func(w *bytes.Buffer, o render.Options) error { return render.Breakers(w, one, o) })
 	fleet := append(one, api.Result[api.Breakers]{Instance: "http://10.0.0.2:8000", Error: &api.Error{Detail: "connection refused"}})
 	golden(t, "breakers-fleet", func(w *bytes.Buffer, o render.Options) error { return render.Breakers(w, fleet, o) })
+	forced := sampleBreakers()
+	for name, mode := range map[string]api.Mode{"openai_api": api.ModeForcedOpen, "redis": api.ModeDisabled} {
+		b := forced[name]
+		b.Mode, b.Forced = mode, &api.BreakerForced{Since: *b.Since, Until: unix(-14 * time.Minute)}
+		forced[name] = b
+	}
+	golden(t, "breakers-forced", func(w *bytes.Buffer, o render.Options) error {
+		return render.Breakers(w, []api.Result[api.Breakers]{{Instance: "http://127.0.0.1:8000", Value: forced}}, o)
+	})
 	python := []api.Result[api.Breakers]{{Instance: "http://py", Value: api.Breakers{"narrow": {Name: "narrow", State: api.StateClosed}}}}
 	golden(t, "breakers-python", func(w *bytes.Buffer, o render.Options) error { return render.Breakers(w, python, o) })
 }
@@ -107,4 +116,68 @@ func TestBreakerResets(t *testing.T) {
 	golden(t, "resets", func(w *bytes.Buffer, o render.Options) error {
 		return render.BreakerResets(w, rs, api.StateHalfOpen, o)
 	})
+}
+
+// Why it is open, by whom it was forced, what failed, and what to type next.
+func TestBreakerWhy(t *testing.T) {
+	b := sampleBreakers()["openai_api"]
+	b.Why = &api.BreakerWhy{
+		Reason: "26 of 50 calls failed: 502 Bad Gateway from http://127.0.0.1:9", OpenedAt: *unix(38 * time.Second), TraceID: "4bf92f3577b34da6a3ce929d0e0e4736",
+		Rejected: 1204, Failed: 2,
+		Threshold: &api.BreakerThreshold{Kind: "failure_rate", Limit: 0.5, Value: 0.52, Calls: 50, Failures: 26, Over: "1m0s"},
+	}
+	b.Config.FailureRate, b.Config.MinCalls, b.Config.Backoff, b.Config.MaxRecovery, b.Config.Probes = 0.5, 20, 2, api.Seconds(10*time.Minute), 2
+	b.Errors = []api.BreakerError{
+		{Kind: "http_502", Message: "502 Bad Gateway \x1b[2J", Count: 24, Last: *unix(38 * time.Second)},
+		{Kind: "timeout", Message: "no answer in 30s", Count: 2, Last: *unix(5 * time.Minute)},
+	}
+	one := func(b api.Breaker) []api.Result[api.Breaker] {
+		return []api.Result[api.Breaker]{{Instance: "http://127.0.0.1:8000", Value: b}}
+	}
+	golden(t, "breaker-why", func(w *bytes.Buffer, o render.Options) error { return render.Breaker(w, one(b), o) })
+	b.Mode, b.Why.Threshold, b.Why.Reason = api.ModeForcedOpen, &api.BreakerThreshold{Kind: "forced"}, "forced open: INC-42 github outage"
+	b.Forced = &api.BreakerForced{Since: *unix(38 * time.Second), Until: unix(-14 * time.Minute), Actor: "ada", Reason: "forced open: INC-42 github outage"}
+	golden(t, "breaker-forced", func(w *bytes.Buffer, o render.Options) error { return render.Breaker(w, one(b), o) })
+}
+
+func sampleEvents() []api.BreakerEvent {
+	return []api.BreakerEvent{
+		{Seq: 4, Time: *unix(12 * time.Second), Name: "github_api", From: api.StateClosed, To: api.StateOpen, Mode: api.ModeForcedOpen, Until: unix(-15 * time.Minute), Reason: "forced open: INC-42 github outage", Actor: "ada"},
+		{Seq: 3, Time: *unix(38 * time.Second), Name: "openai_api", From: api.StateHalfOpen, To: api.StateOpen, Mode: api.ModeAutomatic, Reason: "the probe failed: 502 Bad Gateway from \x1b[2Jhttps://api.openai.com/v1/chat/completions", TraceID: "4bf92f3577b34da6a3ce929d0e0e4736"},
+		{Seq: 2, Time: *unix(98 * time.Second), Name: "openai_api", From: api.StateOpen, To: api.StateHalfOpen, Mode: api.ModeAutomatic, Reason: "recovery timeout is over", Remote: true},
+		{Seq: 1, Time: *unix(158 * time.Second), Name: "openai_api", From: api.StateClosed, To: api.StateOpen, Mode: api.ModeAutomatic, Reason: "5 failures in a row: 502 Bad Gateway", TraceID: "b7ad6b7169203331a3ce929d0e0e4736", Lost: 3},
+	}
+}
+
+func TestBreakerEvents(t *testing.T) {
+	rs := []api.Result[api.BreakerEvents]{{Instance: "http://127.0.0.1:8000", Value: api.BreakerEvents{Events: sampleEvents()}}}
+	golden(t, "breaker-events", func(w *bytes.Buffer, o render.Options) error { return render.BreakerEvents(w, rs, o) })
+	older := sampleEvents()
+	older[3].Time = *unix(30 * time.Hour)
+	fleet := []api.Result[api.BreakerEvents]{
+		{Instance: "http://10.0.0.1:8000", Value: api.BreakerEvents{Events: older}}, {Instance: "http://10.0.0.2:8000", Error: &api.Error{Detail: "connection refused"}},
+	}
+	golden(t, "breaker-events-fleet", func(w *bytes.Buffer, o render.Options) error { return render.BreakerEvents(w, fleet, o) })
+	golden(t, "breaker-events-followed", func(w *bytes.Buffer, o render.Options) error {
+		for _, e := range sampleEvents() {
+			if err := render.BreakerEvent(w, "http://10.0.0.1:8000", e, o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func TestBreakerChanges(t *testing.T) {
+	b := sampleBreakers()["github_api"]
+	rs := []api.Result[[]api.BreakerChange]{
+		{Instance: "http://10.0.0.1:8000", Value: []api.BreakerChange{
+			{Breaker: &b, PreviousState: api.StateClosed, PreviousMode: api.ModeAutomatic, State: api.StateOpen, Mode: api.ModeForcedOpen, Until: unix(-15 * time.Minute)},
+			{Breaker: &b, PreviousState: api.StateOpen, PreviousMode: api.ModeForcedOpen, State: api.StateHalfOpen, Mode: api.ModeAutomatic},
+			{Breaker: &b, PreviousState: api.StateClosed, PreviousMode: api.ModeAutomatic, State: api.StateClosed, Mode: api.ModeDisabled, DryRun: true},
+			{Breaker: &b, PreviousState: api.StateClosed, PreviousMode: api.ModeAutomatic, State: api.StateClosed, Mode: api.ModeAutomatic},
+		}},
+		{Instance: "http://10.0.0.12:8000", Error: &api.Error{Detail: "connection refused"}},
+	}
+	golden(t, "breaker-changes", func(w *bytes.Buffer, o render.Options) error { return render.BreakerChanges(w, rs, o) })
 }

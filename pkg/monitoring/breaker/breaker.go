@@ -256,8 +256,7 @@ func (b *Breaker) wake(now time.Time) {
 	case b.state == api.StateOpen && !now.Before(b.until):
 		b.move(api.StateHalfOpen, change{now: now, reason: "recovery timeout is over"})
 	case b.state == api.StateHalfOpen:
-		for len(b.probes) > 0 && now.Sub(b.probes[0].begun) >= b.settings().patience() {
-			p := b.probes[0]
+		for p := b.watched(); p != nil && now.Sub(p.begun) >= b.settings().patience(); p = b.watched() {
 			b.end(p.permit, result{outcome: Timeout, kind: "lost", why: "the probe never ended"}, now)
 			if b.state != api.StateHalfOpen {
 				return
@@ -273,8 +272,8 @@ func (b *Breaker) setAlarm(now time.Time) {
 		b.alarm.Stop()
 	}
 	due := b.until
-	if b.mode == api.ModeAutomatic && b.state == api.StateHalfOpen && len(b.probes) > 0 {
-		due = b.probes[0].begun.Add(b.settings().patience())
+	if p := b.watched(); p != nil && b.mode == api.ModeAutomatic && b.state == api.StateHalfOpen {
+		due = p.begun.Add(b.settings().patience())
 	}
 	if due.IsZero() {
 		return

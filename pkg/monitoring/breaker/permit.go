@@ -26,6 +26,7 @@ type permitState struct {
 	begun  time.Time
 	permit Permit
 	done   bool // guarded by Breaker.mu
+	kept   bool // guarded by Breaker.mu: its holder notices if it never ends
 }
 
 // result is how a call ended.
@@ -127,6 +128,30 @@ func (p Permit) Throttled(ctx context.Context, retryAfter time.Duration, err err
 	r := failed(ctx, Ignored, err)
 	r.retryAfter = min(retryAfter, p.opts.MaxRetryAfter)
 	return p.finish(r)
+}
+
+// Keep leaves it to the permit's holder to notice that its call never ends: the
+// breaker gives up no probe that is kept. It is for permits of [Breaker.Allow]
+// with a time of their own, as a lease has.
+func (p Permit) Keep() {
+	if p.state == nil {
+		return
+	}
+	p.b.mu.Lock()
+	defer p.b.mu.Unlock()
+	p.state.kept = true
+	p.b.setAlarm(time.Now())
+}
+
+// watched is the probe that has been out longest of those that nobody keeps,
+// nil if there is none. The caller holds the lock.
+func (b *Breaker) watched() *permitState {
+	for _, p := range b.probes {
+		if !p.kept {
+			return p
+		}
+	}
+	return nil
 }
 
 // Timeout is the call timeout of this permit; 0 means none.

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
+	"github.com/pulsectl/pulsectl/pkg/client"
+	"github.com/pulsectl/pulsectl/pkg/render"
+)
+
+type eventsOptions struct {
+	Follow bool
+	Since  string
+	Limit  int
+}
+
+func newBreakersEventsCmd(a *app) *cobra.Command {
+	var o eventsOptions
+	cmd := &cobra.Command{
+		Use:   "events [NAME]",
+		Short: "Show what happened to circuit breakers, and who did it",
+		Long: `Show what happened to circuit breakers, newest first, of the last 1,000 changes
+that a server keeps. NAME may be a pattern. With --follow each is shown as it
+happens, and a stream that breaks is taken up again; -o json writes an object a
+line then.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.Limit < 1 || o.Limit > 1000 {
+				return &usageError{fmt.Errorf("limit %d: want 1 to 1000", o.Limit), cmd.CommandPath()}
+			}
+			q := client.EventQuery{Since: o.Since, Limit: o.Limit}
+			if len(args) == 1 {
+				q.Name = args[0]
+			}
+			if o.Follow {
+				return a.followEvents(cmd.Context(), q)
+			}
+			return a.breakerEvents(cmd.Context(), q)
+		},
+	}
+	cmd.Flags().BoolVarP(&o.Follow, "follow", "f", false, "show each as it happens, until interrupted")
+	cmd.Flags().StringVar(&o.Since, "since", "", "from `TIME` on: a duration back from now like 15m, RFC 3339, or Unix seconds")
+	cmd.Flags().IntVarP(&o.Limit, "limit", "n", 100, "events to show, 1 to 1000")
+	return cmd
+}
+
+var breakerEventsView = view[api.BreakerEvents]{
+	kind: "BreakerEventList",
+	items: func(all api.BreakerEvents) (items []render.Item) {
+		for _, e := range all.Events {
+			items = append(items, render.Item{Name: e.Name, Value: e})
+		}
+		return items
+	},
+	draw: render.BreakerEvents,
+}
+
+func (a *app) breakerEvents(ctx context.Context, q client.EventQuery) error {
+	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (api.BreakerEvents, error) { return c.BreakerEvents(ctx, q) })
+	if err != nil {
+		return err
+	}
+	return show(a, rs, breakerEventsView)
+}
+
+// follower writes the events of a fleet as they come, a line each.
+type follower struct {
+	*app
+	fleet bool
+
+	mu sync.Mutex // of the output, and of what a write to it met
+}
+
+// followEvents shows the events of each server until all have failed at the
+// start, or ctx is done.
+func (a *app) followEvents(ctx context.Context, q client.EventQuery) error {
+	switch a.flags.output {
+	case "table", "wide", "json":
+	default:
+		return &usageError{fmt.Errorf("output %s: events that are followed come as table, wide or json", a.flags.output), "pulsectl breakers events"}
+	}
+	cs, err := a.clients(ctx)
+	if err != nil {
+		return err
+	}
+	f := &follower{app: a, fleet: len(cs) > 1}
+	rs := make([]api.Result[struct{}], len(cs))
+	var wg sync.WaitGroup
+	for i, c := range cs {
+		wg.Go(func() {
+			rs[i] = api.Result[struct{}]{Instance: c.Instance(), Error: f.follow(ctx, c, q)}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return &fleetError{failed: a.report(failures(rs))}
+}
+
+// followAgain is the least and the most time from a stream that broke to the
+// next attempt.
+const followAgain, followAgainMost = time.Second, 15 * time.Second
+
+// follow follows one server. It returns when ctx is done, when the server could
+// not be followed in the first place, or when it has become one that refuses.
+func (f *follower) follow(ctx context.Context, c *client.Client, q client.EventQuery) *api.Error {
+	wait, ever := followAgain, false
+	last := q.Since
+	for {
+		q.Since = last
+		err := c.FollowBreakerEvents(ctx, q, func() { ever, wait = true, followAgain }, func(e api.BreakerEvent) error {
+			last = after(e.Time)
+			return f.write(c.Instance(), e)
+		})
+		var e *api.Error
+		if !errors.As(err, &e) {
+			e = &api.Error{Detail: err.Error(), Cause: err}
+			return e // of the output
+		}
+		if ctx.Err() != nil || !ever || e.Status >= http.StatusBadRequest && e.Status < http.StatusInternalServerError {
+			return e
+		}
+		if last == "" {
+			last = after(api.Unix(f.now().UnixNano()))
+		}
+		fmt.Fprintf(f.streams.err, "pulsectl: %s: %s; trying again in %s\n", render.Clean(c.Instance()), render.Clean(e.Error()), wait)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return e
+		}
+		wait = min(2*wait, followAgainMost)
+	}
+}
+
+// after is the first instant that is not t any more, as the API takes it.
+func after(t api.Time) string {
+	ns := t.UnixNano() + 1
+	return strconv.FormatInt(ns/1e9, 10) + fmt.Sprintf(".%09d", ns%1e9)
+}
+
+func (f *follower) write(instance string, e api.BreakerEvent) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.flags.output == "json" {
+		return render.JSONLine(f.streams.out, render.Item{Instance: instance, Name: e.Name, Value: e})
+	}
+	if !f.fleet {
+		instance = ""
+	}
+	return render.BreakerEvent(f.streams.out, instance, e, f.renderOptions(0))
+}

@@ -1,0 +1,71 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path"
+	"time"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker"
+)
+
+// breakerEvents answers with the log of the breakers, or streams what is added
+// to it.
+func (s *Server) breakerEvents(w http.ResponseWriter, r *http.Request) {
+	p := query(r)
+	q := breaker.EventQuery{Name: p.text("name"), Since: p.instant("since", time.Now()), Limit: p.integer("limit", 100, 1, 1000)}
+	stream := p.boolean("stream")
+	if _, err := path.Match(q.Name, ""); err != nil {
+		p.wrong("name", fmt.Sprintf("want a pattern of *, ? and [a-z], got %.100q", q.Name))
+	}
+	if err := p.problem(); err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	if stream && r.Method == http.MethodGet {
+		s.streamBreakerEvents(w, r, q)
+		return
+	}
+	s.json(func(*http.Request) (any, error) {
+		all, err := s.opts.Breakers.Events(q)
+		return api.BreakerEvents{Events: all}, err
+	}).ServeHTTP(w, r)
+}
+
+// streamBreakerEvents sends the events since q.Since, if that is given, and
+// then each as it happens.
+func (s *Server) streamBreakerEvents(w http.ResponseWriter, r *http.Request, q breaker.EventQuery) {
+	leave, err := s.enterStream()
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	defer leave()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	live := s.opts.Breakers.Subscribe(ctx) // first: so that none falls between
+	var past []api.BreakerEvent
+	if !q.Since.IsZero() {
+		if past, err = s.opts.Breakers.Events(q); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+	}
+	seen, older := map[string]api.Count{}, make([]message, len(past)) // by breaker, the last of the past
+	for i, e := range past {
+		seen[e.Name] = max(seen[e.Name], e.Seq)
+		older[len(past)-1-i] = message{"transition", e}
+	}
+	lost := 0 // told with the next event that is sent
+	stream(s, w, r, older, live, func(e breaker.Event) (message, bool) {
+		lost += e.Lost
+		matches, _ := path.Match(q.Name, e.Name)
+		if !matches && q.Name != "" || api.Count(e.Seq) <= seen[e.Name] {
+			return message{}, false
+		}
+		e.Lost, lost = lost, 0
+		return message{"transition", e.API()}, true
+	})
+}
