@@ -34,6 +34,7 @@ var goals = []goal{
 	{row: "cache in memory, set", bench: "CacheSet", allocs: -1, exclude: " otter-stats pulsectl-bytes "},
 	{row: "cache in memory, load of a key that is there", bench: "CacheLoadHit", allocs: -1},
 	{row: "cache in memory, load of one that is not", bench: "CacheLoadMiss", allocs: -1},
+	{row: "disk of five batches and their chunk, oldest dropped", bench: "Disk", allocs: -1},
 	{row: "a whole request: metrics, 5 spans, watch, breaker", bench: "WholeRequest", ns: 3000, allocs: -1},
 	{row: "`profiles top`, 20,000 samples, whole process", bench: "ProfilesTop/samples=20000", ns: 40e6, allocs: -1},
 	{row: "`profiles top`, 800,000 samples, whole process", bench: "ProfilesTop/samples=800000", ns: 1.2e9, allocs: -1, ratio: 100, rss: 400e6},
