@@ -68,7 +68,7 @@ func TestFindAgreesWithALookAtAll(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	s := newStore(t, tracing.Options{MaxBytes: 8 << 20}) // small chunks
 	pick := func(of ...string) string { return of[r.IntN(len(of))] }
-	for i := range 3000 {
+	for i := range 2000 {
 		id := traceID(i + 1)
 		for n := range 1 + r.IntN(5) {
 			start := uint64(t0 + i*1e6 + n*1000)
@@ -94,7 +94,7 @@ func TestFindAgreesWithALookAtAll(t *testing.T) {
 		}
 		return tag
 	}
-	for range 200 {
+	for range 120 {
 		var q tracing.Query
 		if r.IntN(2) == 0 {
 			q.Service = pick("web", "shop", "nobody")
