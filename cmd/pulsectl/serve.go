@@ -7,8 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
