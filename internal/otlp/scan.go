@@ -11,11 +11,15 @@ import (
 // is for one goroutine at a time and keeps its memory from one call to the
 // next. What it found belongs to it until the next Scan.
 //
-// It takes exactly what [Decoder] takes and sees the same in it; only the
-// attributes of resources and unusual spans are decoded on the way.
+// It takes what [Decoder] takes, but for requests of more than [MaxGroups], and
+// sees the same in it; only the attributes of resources and unusual spans are
+// decoded on the way. The index takes about three times the memory of a body of
+// the smallest spans, and is small beside any other.
 type Scanner struct {
-	Groups []Group
-	Spans  []Entry
+	Groups  []Group
+	Spans   []Entry
+	Invalid int    // spans without ids that a store can find them by, which are not in Spans
+	Keys    KeySet // of the attributes of Spans
 
 	body   []byte
 	res    Resource
@@ -31,8 +35,10 @@ type Group struct {
 	Scope    []byte // the message as it was sent
 	Name     string // the scope's name
 	Ordinal  int    // of the ResourceSpans in the request, from 1
-	Keys     KeySet // of the attributes of the group's spans
 }
+
+// MaxGroups is how many ScopeSpans with spans a request has at most.
+const MaxGroups = 1 << 16
 
 // Entry is what a scan tells of one span.
 type Entry struct {
@@ -43,7 +49,6 @@ type Entry struct {
 	NameAt, Name     uint32 // of the name in the request
 	Group            uint32 // in Groups
 	Kind, Status     int32  // as in the protocol
-	Valid            bool   // has ids that a store can find it by
 	Own              bool   // has an attribute whose key begins with OwnPrefix
 }
 
@@ -51,6 +56,7 @@ type Entry struct {
 // says what is wrong; then nothing of the index is to be used.
 func (s *Scanner) Scan(body []byte) error {
 	s.Groups, s.Spans, s.body = s.Groups[:0], s.Spans[:0], body
+	s.Invalid, s.Keys, s.glance.keys = 0, KeySet{}, &s.Keys
 	s.res.Ordinal = 0
 	if uint64(len(body)) > math.MaxUint32 {
 		return fmt.Errorf("%w: request of %d bytes, want less than 4 GiB", ErrMalformed, len(body))
@@ -134,13 +140,20 @@ func (s *Scanner) scopeSpans(resource []byte, from, to int) error {
 	if err != nil {
 		return err
 	}
-	s.Groups = append(s.Groups, Group{Resource: resource, Service: s.res.Service, Scope: raw, Name: s.scope.Name, Ordinal: s.res.Ordinal})
+	group := Group{Resource: resource, Service: s.res.Service, Scope: raw, Name: s.scope.Name, Ordinal: s.res.Ordinal}
+	empty := true
 	src := s.body[from:to]
 	for i := 0; i < len(src); {
 		num, wire, begin, end, next := element(src, i)
 		if num == 2 {
 			if wire != wireBytes {
 				return wrongType("span")
+			}
+			if empty {
+				if empty = false; len(s.Groups) == MaxGroups {
+					return fmt.Errorf("%w: request with more than %d scope_spans", ErrMalformed, MaxGroups)
+				}
+				s.Groups = append(s.Groups, group)
 			}
 			if err := s.one(from+begin, from+end); err != nil {
 				return err
@@ -154,7 +167,6 @@ func (s *Scanner) scopeSpans(resource []byte, from, to int) error {
 // one indexes the span in body[from:to].
 func (s *Scanner) one(from, to int) error {
 	raw, g, valid := s.body[from:to], &s.glance, true
-	g.keys = &s.Groups[len(s.Groups)-1].Keys
 	if !g.Look(raw) {
 		if err := s.span.Decode(raw); err != nil {
 			return err
@@ -162,11 +174,14 @@ func (s *Scanner) one(from, to int) error {
 		*g = glanceOf(&s.span, g.keys)
 		valid = !s.span.badIDs
 	}
+	if !valid || g.TraceID == [16]byte{} || g.SpanID == [8]byte{} {
+		s.Invalid++
+		return nil
+	}
 	s.Spans = append(s.Spans, Entry{
 		TraceID: g.TraceID, SpanID: g.SpanID, ParentID: g.ParentID, Start: g.Start, End: g.End,
 		At: uint32(from), Size: uint32(to - from), NameAt: uint32(from + g.NameAt), Name: uint32(g.Name),
 		Group: uint32(len(s.Groups) - 1), Kind: g.Kind, Status: g.Status, Own: g.Own,
-		Valid: valid && g.TraceID != [16]byte{} && g.SpanID != [8]byte{},
 	})
 	return nil
 }

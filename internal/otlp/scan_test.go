@@ -17,19 +17,23 @@ import (
 func indexed(s *otlp.Scanner, body []byte) (out []string) {
 	for _, e := range s.Spans {
 		g := s.Groups[e.Group]
-		out = append(out, fmt.Sprintf("%d %q %q %x %x %x %q %d %d %d %d %v %x", g.Ordinal, g.Service, g.Name, e.TraceID, e.SpanID, e.ParentID,
-			body[e.NameAt:e.NameAt+e.Name], e.Kind, e.Status, e.Start, e.End, e.Valid, body[e.At:e.At+e.Size]))
+		out = append(out, fmt.Sprintf("%d %q %q %x %x %x %q %d %d %d %d %x", g.Ordinal, g.Service, g.Name, e.TraceID, e.SpanID, e.ParentID,
+			body[e.NameAt:e.NameAt+e.Name], e.Kind, e.Status, e.Start, e.End, body[e.At:e.At+e.Size]))
 	}
 	return out
 }
 
 // decoded describes the same by the decoder.
-func decoded(body []byte) (out []string, err error) {
+func decoded(body []byte) (out []string, invalid int, err error) {
 	err = new(otlp.Decoder).Decode(body, func(r *otlp.Resource, scope *otlp.Scope, s *otlp.Span) {
-		out = append(out, fmt.Sprintf("%d %q %q %x %x %x %q %d %d %d %d %v %x", r.Ordinal, r.Service, scope.Name, s.TraceID, s.SpanID, s.ParentID,
-			s.Name, s.Kind, s.Status, s.Start, s.End, s.Valid(), s.Raw))
+		if !s.Valid() {
+			invalid++
+			return
+		}
+		out = append(out, fmt.Sprintf("%d %q %q %x %x %x %q %d %d %d %d %x", r.Ordinal, r.Service, scope.Name, s.TraceID, s.SpanID, s.ParentID,
+			s.Name, s.Kind, s.Status, s.Start, s.End, s.Raw))
 	})
-	return out, err
+	return out, invalid, err
 }
 
 // sameAsDecoder checks that the scanner takes the body if the decoder does,
@@ -38,12 +42,12 @@ func sameAsDecoder(t *testing.T, body []byte) {
 	t.Helper()
 	var s otlp.Scanner
 	scanErr := s.Scan(body)
-	want, err := decoded(body)
+	want, invalid, err := decoded(body)
 	if (scanErr == nil) != (err == nil) || scanErr != nil && !errors.Is(scanErr, otlp.ErrMalformed) {
 		t.Fatalf("scanner: %v, decoder: %v\n%x", scanErr, err, body)
 	}
-	if got := indexed(&s, body); err == nil && fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("scanner sees\n%q, decoder\n%q", got, want)
+	if got := indexed(&s, body); err == nil && (fmt.Sprint(got) != fmt.Sprint(want) || s.Invalid != invalid) {
+		t.Errorf("scanner sees %d invalid ones and\n%q, decoder %d and\n%q", s.Invalid, got, invalid, want)
 	}
 }
 
@@ -95,7 +99,7 @@ func TestScanWireHabits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			sameAsDecoder(t, body)
 			var s otlp.Scanner
-			if err := s.Scan(body); err != nil || len(s.Spans) == 0 {
+			if err := s.Scan(body); err != nil || len(s.Spans)+s.Invalid == 0 {
 				t.Errorf("%d spans, %v", len(s.Spans), err)
 			}
 		})
@@ -118,6 +122,21 @@ func TestScanAllocatesNothing(t *testing.T) {
 		}
 	}); n > 4 { // of a request and a resource, not of a span
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// Messages of two bytes do not make an index of eighty each.
+func TestScanOfEmptyMessages(t *testing.T) {
+	const n = 1 << 20
+	var s otlp.Scanner
+	if err := s.Scan(field(1, bytes.Repeat(field(2), n))); err != nil || len(s.Groups) != 0 {
+		t.Errorf("%d groups of empty scope_spans, %v", len(s.Groups), err)
+	}
+	if err := s.Scan(field(1, field(2, bytes.Repeat(field(2), n)))); err != nil || len(s.Spans) != 0 || s.Invalid != n {
+		t.Errorf("%d spans and %d invalid ones of empty spans, %v", len(s.Spans), s.Invalid, err)
+	}
+	if err := s.Scan(field(1, bytes.Repeat(field(2, field(2)), otlp.MaxGroups+1))); !errors.Is(err, otlp.ErrMalformed) {
+		t.Errorf("more than MaxGroups: %v", err)
 	}
 }
 

@@ -30,8 +30,8 @@ func varint(src []byte, i int) (n uint64, end int) {
 
 // element reads the field at src[i:]: its number, its wire type, where its
 // contents lie and where the next field begins. A negative next means that
-// there is no well-formed field. Groups, which OTLP has none of but old
-// protobuf had, are stepped over as a whole.
+// there is no well-formed field. A group, which OTLP has none of but old
+// protobuf had, is one field without a number, so that nobody reads it.
 func element(src []byte, i int) (num uint32, wire byte, from, to, next int) {
 	tag, i := varint(src, i)
 	if i < 0 || tag>>3 == 0 || tag>>3 > maxFieldNum {
@@ -52,7 +52,7 @@ func element(src []byte, i int) (num uint32, wire byte, from, to, next int) {
 		}
 		to = from + int(n)
 	case wireGroup:
-		to = groupEnd(src, i, num, 0)
+		to, num = groupEnd(src, i, num, 0), 0
 	default:
 		to = -1
 	}

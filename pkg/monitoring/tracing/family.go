@@ -99,8 +99,26 @@ func (s *Store) orphansOf(p uint32, id SpanID) (n uint32) {
 	return n
 }
 
+// recount counts the orphans of a trace of which nobody has yet.
+func (s *Store) recount(p uint32) {
+	s.traces.orphans[p] = 0
+	for _, k := range s.gather(p).members {
+		if k.present == 0 {
+			s.traces.orphans[p] += k.waiting
+		}
+	}
+}
+
 // acquaint begins a family with the spans that are there.
 func (s *Store) acquaint(p uint32) {
+	f := s.gather(p)
+	s.traces.flags[p] |= manyKnown
+	s.families[p] = f
+	s.bytes.Add(familyBytes * int64(len(f.seen)))
+}
+
+// gather makes a family of the spans that are there.
+func (s *Store) gather(p uint32) *family {
 	f := &family{seen: map[spanKey]struct{}{}, members: map[SpanID]kin{}}
 	for i, sh := range s.shelves {
 		sh.walk(s.traces.head[i][p], func(c *chunk, i int) bool {
@@ -108,9 +126,7 @@ func (s *Store) acquaint(p uint32) {
 			return true
 		})
 	}
-	s.traces.flags[p] |= manyKnown
-	s.families[p] = f
-	s.bytes.Add(familyBytes * int64(len(f.seen)))
+	return f
 }
 
 func (f *family) join(r *row) {

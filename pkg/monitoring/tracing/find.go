@@ -54,7 +54,8 @@ type Query struct {
 	Cursor string // Page.Next of the page before
 	Spans  bool   // with the spans
 
-	MaxJSON int // about the bytes of JSON that the spans may have in all; 0 means any
+	MaxJSON   int   // about the bytes of JSON that the spans may have in all; 0 means any
+	MaxSearch int64 // bytes of spans that may be read for Tags and Text; 0 means 1 GiB
 }
 
 // Page is an answer to a [Query].
@@ -78,7 +79,7 @@ type hit struct {
 // trace whose place changes meanwhile may be missing on a later page.
 //
 // What the index tells is looked at for all traces; tags and text for those
-// that fit so far, chunk by chunk, the newest first, until maxSearch bytes of
+// that fit so far, chunk by chunk, the newest first, until MaxSearch bytes of
 // spans have been read.
 func (s *Store) Find(q Query) (Page, error) {
 	after, err := parseCursor(q.Cursor, q.Sort)

@@ -40,6 +40,7 @@ const (
 	profiled  // somebody linked a profile
 	noted     // Store.notes has more
 	wasCut    // a span without a verdict of its own was aborted
+	mixed     // it has spans of others, so orphans counts; otherwise it is 0
 	manyKnown // Store.families has its spans
 )
 

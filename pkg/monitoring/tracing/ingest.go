@@ -18,10 +18,13 @@ func (s *Store) AddOTLP(body []byte) (accepted, rejected int, err error) {
 	in := intakes.Get().(*intake)
 	defer in.release()
 	err = in.scanner.Scan(body)
-	s.received.Add(int64(len(in.scanner.Spans)))
+	total := len(in.scanner.Spans) + in.scanner.Invalid
+	s.received.Add(int64(total))
 	if err != nil {
 		return 0, 0, fmt.Errorf("read OTLP request: %w", err)
 	}
+	rejected = in.scanner.Invalid
+	s.dropped[invalid].Add(int64(rejected))
 	s.hail(in)
 	s.liftAll(in, body)
 	now := time.Now().UnixNano()
@@ -42,7 +45,7 @@ func (s *Store) AddOTLP(body []byte) (accepted, rejected int, err error) {
 	s.logRequest(sequence, body, len(in.scanner.Spans))
 	s.packFull(0)
 	s.shrink()
-	return len(in.scanner.Spans) - rejected, rejected, nil
+	return total - rejected, rejected, nil
 }
 
 // logRequest records a request as it was sent.
@@ -81,7 +84,7 @@ func (s *Store) hail(in *intake) {
 		if g.Ordinal != ordinal {
 			ordinal, resource = g.Ordinal, s.trim(g.Resource)
 		}
-		from := sender{resource: resource, service: clip(g.Service, maxName), name: clip(g.Name, maxName), keys: &g.Keys}
+		from := sender{resource: resource, service: clip(g.Service, maxName), name: clip(g.Name, maxName), keys: &in.scanner.Keys}
 		if from.scope = g.Scope; len(g.Scope) > maxScope {
 			from.scope = otlp.AppendScope(nil, &otlp.Scope{Name: from.name})
 		}
@@ -124,10 +127,7 @@ func (s *Store) trim(raw []byte) []byte {
 
 // take keeps one span of a request. The caller holds mu.
 func (s *Store) take(in *intake, body []byte, e *otlp.Entry, now int64) reason {
-	switch {
-	case !e.Valid:
-		return invalid
-	case int(e.Size) > s.opts.MaxSpanBytes:
+	if int(e.Size) > s.opts.MaxSpanBytes {
 		return tooLarge
 	}
 	a := &in.arrival
@@ -149,7 +149,7 @@ func (s *Store) take(in *intake, body []byte, e *otlp.Entry, now int64) reason {
 func (s *Store) liftAll(in *intake, body []byte) {
 	in.lifted = nil
 	for i := range in.scanner.Spans {
-		if e := &in.scanner.Spans[i]; e.Own && e.Valid && int(e.Size) <= s.opts.MaxSpanBytes {
+		if e := &in.scanner.Spans[i]; e.Own && int(e.Size) <= s.opts.MaxSpanBytes {
 			if in.lifted == nil {
 				in.lifted = map[uint32]*carried{}
 			}

@@ -32,11 +32,36 @@ type sender struct {
 // is not kept. The caller holds mu.
 func (s *Store) insert(a *arrival, now int64) reason { return s.insertOn(plain, a, now) }
 
+// insertOwn is insert for a span of this process, which comes once: as long as
+// its trace has no others, nothing needs to be looked for. That takes 250 ns off
+// a span of a trace of a thousand.
+func (s *Store) insertOwn(a *arrival, now int64) reason {
+	x := &s.traces
+	p, found := x.find(&a.trace)
+	if !found {
+		p = s.found(&a.trace)
+	}
+	if x.flags[p]&mixed != 0 {
+		return s.insert(a, now)
+	}
+	if int(x.spans[p]) >= s.opts.MaxSpans {
+		return overLimit
+	}
+	s.add(plain, p, a, now)
+	return numReasons
+}
+
 func (s *Store) insertOn(shelf int, a *arrival, now int64) reason {
 	p, why := s.admit(&a.trace, &a.row)
 	if why != numReasons {
 		return why
 	}
+	s.add(shelf, p, a, now)
+	return numReasons
+}
+
+// add gives a span that is admitted to the trace at p.
+func (s *Store) add(shelf int, p uint32, a *arrival, now int64) {
 	a.row.trace = p
 	c, number := s.place(shelf, a, s.traces.head[shelf][p])
 	c.arrived = max(c.arrived, now)
@@ -44,7 +69,6 @@ func (s *Store) insertOn(shelf int, a *arrival, now int64) reason {
 		a.from.bit = s.serviceBit(a.from.service)
 	}
 	s.enlist(p, &a.row, shelf, number, a.from.bit, now)
-	return numReasons
 }
 
 // admit returns the place of the span's trace, which may be new. The caller
@@ -53,6 +77,10 @@ func (s *Store) admit(id *TraceID, r *row) (p uint32, why reason) {
 	x := &s.traces
 	p, found := x.find(id)
 	if found {
+		if x.flags[p]&mixed == 0 {
+			x.flags[p] |= mixed
+			s.recount(p)
+		}
 		switch {
 		case s.meet(p, r):
 			return p, duplicate
@@ -61,12 +89,18 @@ func (s *Store) admit(id *TraceID, r *row) (p uint32, why reason) {
 		}
 		return p, numReasons
 	}
-	p = x.add(id)
-	s.bytes.Add(traceBytes)
+	p = s.found(id)
+	x.flags[p] |= mixed
 	if r.parent.IsValid() && r.parent != r.id {
 		x.orphans[p] = 1
 	}
 	return p, numReasons
+}
+
+// found begins a trace.
+func (s *Store) found(id *TraceID) uint32 {
+	s.bytes.Add(traceBytes)
+	return s.traces.add(id)
 }
 
 // enlist adds what the span tells of its trace. The caller holds mu.
@@ -142,7 +176,7 @@ func (s *Store) settle() {
 
 // packLater is how many full chunks may wait before those who land spans pack
 // them; otherwise others do, whose caller waits for nothing.
-const packLater = 8
+const packLater = 2
 
 // packFull packs the chunks that have become full, all or all but some. The
 // caller holds no mu.
@@ -166,8 +200,8 @@ func (s *Store) packFull(but int) {
 		p := pack(c)
 		s.mu.Lock()
 		if !c.gone {
-			if !c.seen.Load() && cap(c.raw) <= 2*s.chunkBytes {
-				s.used = c.raw
+			if !c.seen.Load() && cap(c.raw) <= 2*s.chunkBytes && len(s.used) < packLater {
+				s.used = append(s.used, c.raw)
 			}
 			c.raw, c.packed = nil, p
 			s.shelves[s.shelfNumber(c)].charge(s, c)

@@ -47,7 +47,7 @@ func (s *Store) land(l *local) {
 	sequence := s.sequence(plain)
 	for i := range l.spans {
 		a := l.arrival(&l.spans[i], s.localSender(l.scopes[l.spans[i].scope]))
-		if why := s.insert(&a, l.at); why != numReasons {
+		if why := s.insertOwn(&a, l.at); why != numReasons {
 			s.dropped[why].Add(1)
 		}
 	}
@@ -66,7 +66,7 @@ func (s *Store) land(l *local) {
 		s.record(plain, sequence, told.record(), told.n())
 	}
 	if waiting > packLater {
-		s.packFull(packLater / 2)
+		s.packFull(0)
 	}
 }
 

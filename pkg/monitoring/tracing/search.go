@@ -1,6 +1,8 @@
 package tracing
 
-// maxSearch is how many bytes of spans one query unpacks and reads at most.
+import "cmp"
+
+// maxSearch is what Query.MaxSearch is if it does not say.
 const maxSearch = 1 << 30
 
 // candidate is a trace whose index fits and whose spans are to be looked into.
@@ -24,14 +26,14 @@ func (m *matcher) search(all []candidate, found *top) (truncated bool) {
 		}
 	}
 	var chunks []*chunk
-	for i := range s.shelves {
-		chunks = append(chunks, s.shelves[i].chunks...)
+	for _, shelf := range []int{kept, plain} { // what moved on is older
+		chunks = append(chunks, s.shelves[shelf].chunks...)
 	}
 	s.mu.RUnlock()
-	var work int64
+	left := cmp.Or(m.q.MaxSearch, maxSearch)
 	for i := len(chunks) - 1; i >= 0 && !truncated; i-- {
-		work += m.chunk(chunks[i], all, at)
-		truncated = work > maxSearch && i > 0
+		left -= m.chunk(chunks[i], all, at)
+		truncated = left <= 0 && i > 0
 	}
 	for i := range all {
 		if all[i].open == 0 {

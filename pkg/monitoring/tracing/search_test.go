@@ -68,7 +68,7 @@ func TestFindAgreesWithALookAtAll(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	s := newStore(t, tracing.Options{MaxBytes: 8 << 20}) // small chunks
 	pick := func(of ...string) string { return of[r.IntN(len(of))] }
-	for i := range 3000 {
+	for i := range 2000 {
 		id := traceID(i + 1)
 		for n := range 1 + r.IntN(5) {
 			start := uint64(t0 + i*1e6 + n*1000)
@@ -94,7 +94,7 @@ func TestFindAgreesWithALookAtAll(t *testing.T) {
 		}
 		return tag
 	}
-	for range 200 {
+	for range 120 {
 		var q tracing.Query
 		if r.IntN(2) == 0 {
 			q.Service = pick("web", "shop", "nobody")
@@ -172,4 +172,33 @@ func lookAt(tr *api.Trace, q *tracing.Query, met []func(*api.Span) bool) bool {
 		span(func(sp *api.Span) bool {
 			return (q.Service == "" || sp.Service == q.Service) && (q.Operation == "" || sp.OperationName == q.Operation)
 		})
+}
+
+// A search that would take too long says that it stopped, and has the newest.
+func TestSearchIsBounded(t *testing.T) {
+	s := newStore(t, tracing.Options{MaxBytes: 8 << 20})
+	for n := range 20 {
+		add(t, s, batch(t, 100, 10, func(tr int, sp *otlp.Span) {
+			sp.TraceID = traceID(1 + n*100 + tr)
+			sp.Attrs = []otlp.KeyValue{{Key: "n", Value: otlp.Int(int64(n))}}
+		}))
+	}
+	tag, err := tracing.ParseTag("n>-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := tracing.Query{Tags: []tracing.Tag{tag}, Limit: 1 << 20}
+	all, err := s.Find(q)
+	if err != nil || all.Total != 2000 || all.Truncated {
+		t.Fatalf("%d traces, truncated %v, %v", all.Total, all.Truncated, err)
+	}
+	q.MaxSearch = 300 << 10
+	some, err := s.Find(q)
+	if err != nil || !some.Truncated || some.Total == 0 || some.Total > 1500 || some.Total != len(some.Traces) {
+		t.Errorf("%d traces of %d, truncated %v, %v", some.Total, all.Total, some.Truncated, err)
+	}
+	newest := fmt.Sprintf("%x", traceID(2000))
+	if !slices.ContainsFunc(some.Traces, func(tr api.Trace) bool { return tr.TraceID == newest }) {
+		t.Error("the newest is not among them")
+	}
 }

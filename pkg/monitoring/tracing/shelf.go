@@ -78,10 +78,17 @@ func (sh *shelf) open(s *Store, size int) (c, full *chunk) {
 		}
 	}
 	s.chunks++
-	c = newChunk(s.chunks, sh.begin(), sh.usedRows, sh.usedRaw, s.used)
-	s.used = nil
+	c = newChunk(s.chunks, sh.begin(), sh.usedRows, sh.usedRaw, s.takeUsed())
 	sh.chunks = append(sh.chunks, c)
 	return c, full
+}
+
+// takeUsed returns the memory of a chunk that was packed, nil if there is none.
+func (s *Store) takeUsed() (b []byte) {
+	if last := len(s.used) - 1; last >= 0 {
+		b, s.used = s.used[last], s.used[:last]
+	}
+	return b
 }
 
 // drop takes c off the shelf.
@@ -97,7 +104,7 @@ func (sh *shelf) drop(s *Store, c *chunk) {
 	s.bytes.Add(-c.charged)
 	c.charged = 0
 	if len(sh.chunks) == 0 {
-		sh.chunks = nil
+		sh.chunks, s.used = nil, nil
 	}
 }
 

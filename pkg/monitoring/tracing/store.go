@@ -105,7 +105,7 @@ type Store struct {
 	sequences   [numShelves]uint64 // of the last records
 	replaying   bool               // only while New runs, as is the next
 	unpublished []*chunk           // full ones that the log has not got
-	used        []byte             // of a chunk that was packed, for the messages of another
+	used        [][]byte           // of chunks that were packed, for the messages of others; at most packLater
 	scratch     []byte
 }
 
