@@ -85,7 +85,7 @@ func (e *Error) UnmarshalJSON(b []byte) error {
 		Msg string `json:"msg"`
 	}
 	if err := json.Unmarshal(in.Detail, &list); err != nil { // a detail of the server's own making
-		e.Detail = fmt.Sprintf("%.300s", in.Detail)
+		e.Detail = strings.ToValidUTF8(fmt.Sprintf("%.300s", in.Detail), "\uFFFD")
 		return nil
 	}
 	var all []string
