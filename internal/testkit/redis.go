@@ -18,6 +18,8 @@ type RedisServer struct {
 	addr string
 	args []string
 	cmd  *exec.Cmd
+
+	sentinel string // the file it runs by as a sentinel; "" for a server of keys
 }
 
 // Redis starts a redis-server; args are appended to its command line. Where
@@ -62,6 +64,9 @@ func (s *RedisServer) Restart() {
 		s.t.Fatal(err)
 	}
 	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir()}, s.args...)
+	if s.sentinel != "" {
+		args = []string{s.sentinel, "--sentinel", "--port", port, "--bind", "127.0.0.1"}
+	}
 	cmd := exec.Command("redis-server", args...)
 	if err := cmd.Start(); err != nil {
 		s.t.Fatalf("start redis-server: %v", err)

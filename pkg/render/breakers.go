@@ -40,6 +40,7 @@ func Breakers(w io.Writer, rs []api.Result[api.Breakers], o Options) error {
 	if err != nil {
 		return err
 	}
+	s.breakerScopes(rs)
 	if len(states) == 0 && answered(rs) > 0 {
 		s.line(s.muted.Render("No circuit breaker is registered."))
 	}
@@ -122,6 +123,7 @@ func (s *screen) breaker(b api.Breaker) {
 	if b.Mode != "" && b.Mode != api.ModeAutomatic {
 		facts = append(facts, fact{"mode", strings.ReplaceAll(clean(string(b.Mode)), "_", " ")})
 	}
+	facts = append(facts, s.breakerScope(b)...)
 	if next := s.breakerNext(b); next != "" {
 		facts = append(facts, fact{"next", next})
 	}
