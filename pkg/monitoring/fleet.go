@@ -52,7 +52,7 @@ func (m *Monitor) fleetName() string {
 func (m *Monitor) checkFleet(context.Context) (map[string]any, error) {
 	s := m.Fleet.Status()
 	fields := map[string]any{
-		"scope": api.ScopeLocal, "since": api.Unix(s.Since.UnixNano()), "sent": s.Sent, "refused": s.Refused, "received": s.Received,
+		"scope": api.ScopeLocal, "since": api.Unix(s.Since.UnixNano()), "sent": s.Sent, "unkept": s.Unkept, "refused": s.Refused, "received": s.Received,
 		"applied": s.Applied, "ignored": s.Ignored, "lost": s.Lost, "syncs": s.Syncs,
 	}
 	switch {

@@ -27,11 +27,27 @@ type entry struct {
 // none. The caller holds the lock.
 func (f *Fleet) entry(name string) *entry {
 	en := f.entries[name]
-	if en == nil && len(f.entries) < breaker.MaxBreakers {
-		en = &entry{}
-		f.entries[name] = en
+	if en != nil {
+		return en
 	}
+	if len(f.entries) >= breaker.MaxBreakers && !f.forget() {
+		return nil
+	}
+	en = &entry{}
+	f.entries[name] = en
 	return en
+}
+
+// forget makes room: it drops a breaker that is not here and is closed
+// elsewhere. The caller holds the lock.
+func (f *Fleet) forget() bool {
+	for name, en := range f.entries {
+		if en.local.Generation == 0 && plainRecord(en.shared) && !en.queued && !en.writing && !en.applying {
+			delete(f.entries, name)
+			return true
+		}
+	}
+	return false
 }
 
 // adopt takes in a breaker that was made just now, before its first call: it
@@ -148,7 +164,10 @@ func (f *Fleet) settle(name string) {
 		f.mu.Lock()
 		en.applying = false
 		if err != nil || !moved && now.Generation != r.Generation {
-			return // it has moved by itself: that is about to be noted
+			if en.local.Generation == r.Generation {
+				return // it has moved by itself: that is about to be noted
+			}
+			continue // that was noted meanwhile
 		}
 		en.base = max(en.base, seq)
 		if moved {

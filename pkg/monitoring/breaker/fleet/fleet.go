@@ -82,12 +82,14 @@ type link struct {
 	shared bool  // as it was said last
 	said   bool  // anything was
 	since  time.Time
+	epoch  string        // of the table that was read
 	clock  time.Duration // Redis's time at f.born, since 1970
 }
 
 // Counts are what a replica sent and got since it started.
 type Counts struct {
 	Sent     int64 // moves that the fleet took
+	Unkept   int64 // of them, those for which the table had no room: who starts late does not learn of them
 	Refused  int64 // moves that came after another replica's
 	Received int64 // other replicas' moves
 	Applied  int64 // of them, those that moved a breaker here

@@ -91,6 +91,9 @@ func (f *Fleet) tail(ctx context.Context) error {
 		if at.epoch != f.epoch || at.seq < f.seq || len(entries) == 0 && at.seq > f.seq && f.missed(ctx, at.seq) {
 			return errStale
 		}
+		f.mu.Lock()
+		f.link.clock = at.clock // Redis's clock may have been set
+		f.mu.Unlock()
 		looked = time.Now()
 	}
 }
@@ -174,7 +177,7 @@ func (f *Fleet) merge(at place) {
 	defer f.mu.Unlock()
 	anew := f.epoch != "" && f.epoch != at.epoch
 	f.epoch, f.seq, f.cursor = at.epoch, at.seq, strconv.FormatUint(at.seq, 10)+"-0"
-	f.link.clock = at.clock
+	f.link.epoch, f.link.clock = at.epoch, at.clock
 	f.count.Ignored += at.ignored
 	f.count.Syncs++
 	if anew {

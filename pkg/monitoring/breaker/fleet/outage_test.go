@@ -249,6 +249,52 @@ func TestHostileContent(t *testing.T) {
 	r[1].shares()
 }
 
+// A move that comes again, later and in another order, does nothing.
+func TestReplayedMoves(t *testing.T) {
+	t.Parallel()
+	server := testkit.Redis(t)
+	r := several(t, 2, connectTo(server.Addr()), "api")
+	r[0].open("api")
+	r[1].is("api", api.StateOpen)
+	r[1].get("api").Reset(api.StateClosed, breaker.Control{})
+	r[0].is("api", api.StateClosed)
+	c, ctx := client(t, server.Addr()), context.Background()
+	seen := c.XRange(ctx, "{test}:log", "-", "+").Val()
+	if len(seen) != 2 {
+		t.Fatalf("the log has %d moves, want 2", len(seen))
+	}
+	for _, m := range []redis.XMessage{seen[1], seen[0], seen[0]} {
+		c.XAdd(ctx, &redis.XAddArgs{Stream: "{test}:log", Values: []any{"m", m.Values["m"]}})
+	}
+	for _, x := range r {
+		x.reaches("three ignored", func() bool { return x.Status().Ignored >= 3 })
+		if st := x.get("api").State(); st != api.StateClosed {
+			t.Errorf("replayed, it is %s", st)
+		}
+	}
+	r[1].open("api")
+	r[0].is("api", api.StateOpen)
+}
+
+// A table of ten thousand breakers takes no more, and says so.
+func TestTableIsFull(t *testing.T) {
+	t.Parallel()
+	server := testkit.Redis(t)
+	c, ctx := client(t, server.Addr()), context.Background()
+	fields := []any{"/seq", "10000", "/epoch", "ab"}
+	for i := range breaker.MaxBreakers {
+		name := fmt.Sprintf("old%d", i)
+		fields = append(fields, name, fmt.Sprintf(`%d 1 ab {"n":%q,"s":"closed","m":"automatic","o":"x","g":"1"}`, i+1, name))
+	}
+	c.HSet(ctx, "{test}:table", fields...)
+	r := several(t, 2, connectTo(server.Addr()), "api")
+	r[0].open("api")
+	r[1].is("api", api.StateOpen)
+	if n := c.HLen(ctx, "{test}:table").Val(); n != breaker.MaxBreakers+2 || r[0].Status().Unkept != 1 {
+		t.Errorf("the table has %d fields; %+v", n, r[0].Status())
+	}
+}
+
 func TestRedisIsFull(t *testing.T) {
 	t.Parallel()
 	server := testkit.Redis(t)

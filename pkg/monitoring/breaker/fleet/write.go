@@ -121,52 +121,75 @@ func (f *Fleet) answered(batch []*told) (failed error) {
 	for _, m := range batch {
 		en := f.entries[m.body.Name]
 		en.writing = false
-		r, taken, aerr := answer(m.cmd)
-		if errors.Is(aerr, errRecord) && r.seq != 0 { // refused for something that is none of ours: it goes
+		a, err := readAnswer(m.cmd)
+		switch {
+		case errors.Is(err, errRecord) && a.record.seq != 0: // refused for something that is none of ours: it goes
 			f.count.Ignored++
-			en.base = r.seq
-		} else if aerr != nil {
-			failed = aerr
-		}
-		if aerr != nil {
-			en.reset = en.reset || m.body.Reset
-			f.enqueue(m.body.Name, en)
+			en.base = a.record.seq
+		case err != nil:
+			failed = err
+		case a.epoch != f.link.epoch: // what this move was based on is no more
+			f.link.stale = true
+		default:
+			f.accept(en, m, a)
 			continue
 		}
-		f.fold(r)
-		if !taken {
-			f.count.Refused++
-			continue
-		}
-		f.count.Sent++
-		en.base = max(en.base, r.seq)
-		if m.body.State == api.StateHalfOpen && r.body.Origin == f.origin {
-			en.probes, _ = strconv.ParseUint(m.body.Generation, 10, 64) // our own number
-		}
+		en.reset = en.reset || m.body.Reset
+		f.enqueue(m.body.Name, en)
 	}
 	return failed
 }
 
+// accept takes in Redis's answer to a move. The caller holds the lock.
+func (f *Fleet) accept(en *entry, m *told, a answer) {
+	f.fold(a.record)
+	if a.verdict == refused {
+		f.count.Refused++
+		return
+	}
+	f.count.Sent++
+	if a.verdict == unkept {
+		f.count.Unkept++
+	}
+	en.base = max(en.base, a.record.seq)
+	if m.body.State == api.StateHalfOpen {
+		en.probes, _ = strconv.ParseUint(m.body.Generation, 10, 64) // our own number
+	}
+}
+
+// answer is what put.lua gives: the move as it was taken, or the one for which
+// it was refused.
+type answer struct {
+	verdict int64
+	record  record
+	epoch   string // that Redis is in
+}
+
+const (
+	refused = 0
+	unkept  = 2
+)
+
 var errAnswer = errors.New("redis gave an unknown answer")
 
-// answer reads what put.lua gives: the move as it was taken, or the one for
-// which it was refused.
-func answer(cmd *redis.Cmd) (r record, taken bool, err error) {
+func readAnswer(cmd *redis.Cmd) (a answer, err error) {
 	if cmd == nil {
-		return r, false, errAnswer
+		return a, errAnswer
 	}
 	out, err := cmd.Slice()
 	if err != nil {
-		return r, false, err
+		return a, err
 	}
 	if len(out) != 3 {
-		return r, false, errAnswer
+		return a, errAnswer
 	}
 	verdict, ok := out[0].(int64)
 	text, ok2 := out[1].(string)
-	if !ok || !ok2 {
-		return r, false, errAnswer
+	epoch, ok3 := out[2].(string)
+	if !ok || !ok2 || !ok3 {
+		return a, errAnswer
 	}
-	r, err = parseRecord(text)
-	return r, verdict != 0, err
+	a = answer{verdict: verdict, epoch: epoch}
+	a.record, err = parseRecord(text)
+	return a, err
 }
