@@ -17,7 +17,8 @@ type RedisServer struct {
 	t    testing.TB
 	addr string
 	args []string
-	cmd  *exec.Cmd
+
+	cmd *exec.Cmd
 
 	sentinel string // the file it runs by as a sentinel; "" for a server of keys
 }
@@ -33,10 +34,23 @@ func Redis(t testing.TB, args ...string) *RedisServer {
 		}
 		t.Skip(hint)
 	}
-	s := &RedisServer{t: t, addr: FreeAddr(t), args: args}
-	t.Cleanup(s.Kill)
-	s.Restart()
-	return s
+	return startRedis(t, func() []string { return args })
+}
+
+// startRedis starts a server on a port of its own, on another where someone
+// else was quicker to take that.
+func startRedis(t testing.TB, args func() []string) *RedisServer {
+	t.Helper()
+	var err error
+	for range 5 {
+		s := &RedisServer{t: t, addr: FreeAddr(t), args: args()}
+		t.Cleanup(s.Kill)
+		if err = s.start(); err == nil {
+			return s
+		}
+	}
+	t.Fatal(err)
+	return nil
 }
 
 // Addr returns the server's host and port. It stays the same over restarts.
@@ -59,9 +73,17 @@ func (s *RedisServer) Kill() {
 func (s *RedisServer) Restart() {
 	s.t.Helper()
 	s.Kill()
+	if err := s.start(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// start starts the server and waits until it answers. Its error is that it does
+// not, as one does whose port is taken.
+func (s *RedisServer) start() error {
 	_, port, err := net.SplitHostPort(s.addr)
 	if err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir()}, s.args...)
 	if s.sentinel != "" {
@@ -69,16 +91,18 @@ func (s *RedisServer) Restart() {
 	}
 	cmd := exec.Command("redis-server", args...)
 	if err := cmd.Start(); err != nil {
-		s.t.Fatalf("start redis-server: %v", err)
+		return fmt.Errorf("start redis-server: %w", err)
 	}
 	s.cmd = cmd
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(5 * time.Second)
 	for err = s.ping(); err != nil; err = s.ping() {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("redis-server on %s: %v", s.addr, err)
+			s.Kill()
+			return fmt.Errorf("redis-server on %s: %w", s.addr, err)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	return nil
 }
 
 // ping asks the server for any answer; one that wants a password answers too.

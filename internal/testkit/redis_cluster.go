@@ -16,11 +16,16 @@ import (
 // redis-cli is not installed the test is skipped.
 func RedisCluster(t testing.TB, masters, replicas int) []*RedisServer {
 	t.Helper()
+	redisCLI(t, "--version")
 	var all []*RedisServer
 	var addrs []string
 	for range masters * (1 + replicas) {
-		s := Redis(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0",
-			"--cluster-port", clusterPort(t))
+		s := startRedis(t, func() []string {
+			return []string{
+				"--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--cluster-require-full-coverage", "no",
+				"--cluster-replica-validity-factor", "0", "--cluster-port", clusterPort(t),
+			}
+		})
 		all, addrs = append(all, s), append(addrs, s.Addr())
 	}
 	redisCLI(t, append(append([]string{"--cluster", "create"}, addrs...), "--cluster-replicas", fmt.Sprint(replicas), "--cluster-yes")...)
