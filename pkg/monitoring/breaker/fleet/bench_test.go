@@ -21,6 +21,14 @@ import (
 // replicaOf is the variable that makes the test binary a replica: Redis's address.
 const replicaOf = "FLEET_REPLICA_OF"
 
+// benchNames are the breakers of the replicas in processes of their own.
+var benchNames = func() (names []string) {
+	for i := range 100 {
+		names = append(names, fmt.Sprintf("dep%d", i))
+	}
+	return names
+}()
+
 // follower is a replica in a process of its own, which writes a line for each
 // move that it was told: who made it, and when it had happened here.
 func follower(addr string) {
@@ -28,7 +36,11 @@ func follower(addr string) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	events := set.Subscribe(ctx)
-	_, err := set.Add("api", breaker.Options{})
+	var err error
+	for _, name := range benchNames {
+		_, aerr := set.Add(name, breaker.Options{})
+		err = errors.Join(err, aerr)
+	}
 	f, ferr := fleet.New(fleet.Options{Breakers: set, Connect: connectTo(addr), Fleet: "bench"})
 	if err := errors.Join(err, ferr); err != nil {
 		fmt.Println(err)
@@ -83,31 +95,41 @@ func followers(b *testing.B, addr string, n int) []<-chan string {
 	return all
 }
 
-// BenchmarkSeenEverywhere is the time from a move in one process until the last
-// of three others has made it.
+// BenchmarkSeenEverywhere is the time from moves in one process until the last
+// of three others has made the last of them: of one breaker, and of a hundred
+// at once, as by reset-all.
 func BenchmarkSeenEverywhere(b *testing.B) {
+	for _, n := range []int{1, 100} {
+		b.Run(fmt.Sprintf("breakers=%d", n), func(b *testing.B) { seenEverywhere(b, benchNames[:n]) })
+	}
+}
+
+func seenEverywhere(b *testing.B, names []string) {
 	server := testkit.Redis(b)
-	r := start(b, fleet.Options{Connect: connectTo(server.Addr()), Fleet: "bench"}, "api")
+	r := start(b, fleet.Options{Connect: connectTo(server.Addr()), Fleet: "bench"}, names...)
 	r.shares()
 	others := followers(b, server.Addr(), 3)
-	breaker1 := r.get("api")
 	var took []time.Duration
 	for i := 0; b.Loop(); i++ {
-		begun := time.Now()
-		if actor := fmt.Sprintf("m%d", i); i%2 == 0 {
-			breaker1.ForceOpen(breaker.Control{Actor: actor})
-		} else {
-			breaker1.Reset(api.StateClosed, breaker.Control{Actor: actor})
+		begun, actor := time.Now(), fmt.Sprintf("m%d", i)
+		for _, name := range names {
+			if i%2 == 0 {
+				r.get(name).ForceOpen(breaker.Control{Actor: actor})
+			} else {
+				r.get(name).Reset(api.StateClosed, breaker.Control{Actor: actor})
+			}
 		}
 		last := time.Duration(0)
 		for _, lines := range others {
-			line := <-lines
-			who, when, _ := strings.Cut(line, " ")
-			var ns int64
-			if _, err := fmt.Sscan(when, &ns); err != nil || who != fmt.Sprintf("m%d", i) {
-				b.Fatalf("move %d came as %q", i, line)
+			for range names {
+				line := <-lines
+				who, when, _ := strings.Cut(line, " ")
+				var ns int64
+				if _, err := fmt.Sscan(when, &ns); err != nil || who != actor {
+					b.Fatalf("move %s came as %q", actor, line)
+				}
+				last = max(last, time.Duration(ns-begun.UnixNano()))
 			}
-			last = max(last, time.Duration(ns-begun.UnixNano()))
 		}
 		took = append(took, last)
 	}

@@ -140,7 +140,7 @@ func (f *Fleet) settle(name string) {
 	defer f.mu.Unlock()
 	for {
 		en := f.entries[name]
-		if en == nil || en.dirty || en.writing || en.applying || en.local.Generation == 0 || en.shared.seq <= en.base {
+		if en == nil || !en.behind() {
 			return
 		}
 		b, err := f.opts.Breakers.Get(name)
@@ -149,11 +149,7 @@ func (f *Fleet) settle(name string) {
 			return
 		}
 		seq, r := en.shared.seq, en.remote()
-		if en.claimed() && en.probes == en.local.Generation { // its claim ran out, its probe may be about to succeed
-			en.base = seq
-			continue
-		}
-		if m := en.shared.body; m.Origin == f.origin && m.Generation == strconv.FormatUint(en.local.Generation, 10) { // our own, read before it was known to be taken
+		if en.agrees(f.origin) {
 			en.base = seq
 			continue
 		}
@@ -177,6 +173,20 @@ func (f *Fleet) settle(name string) {
 			en.local = now
 		}
 	}
+}
+
+// behind tells whether the fleet has moved on and nothing is under way here.
+func (en *entry) behind() bool {
+	return en.shared.seq > en.base && en.local.Generation != 0 && !en.dirty && !en.writing && !en.applying
+}
+
+// agrees tells whether the fleet's last move leaves this replica's breaker where
+// it is: it is our own, read before it was known to be taken, or another's claim
+// to probe while we do, for our claim ran out and our probe may yet succeed.
+func (en *entry) agrees(origin string) bool {
+	m := en.shared.body
+	return m.Origin == origin && m.Generation == strconv.FormatUint(en.local.Generation, 10) ||
+		en.claimed() && en.probes == en.local.Generation
 }
 
 // claimed tells whether another replica probes.
