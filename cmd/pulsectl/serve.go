@@ -42,6 +42,7 @@ type serveOptions struct {
 	SlowThreshold time.Duration
 	RedisURL      string
 	RedisTimeout  time.Duration
+	ShareBreakers bool
 	GithubTimeout time.Duration
 	LinearTimeout time.Duration
 	OpenaiTimeout time.Duration
@@ -123,6 +124,7 @@ func (o *serveOptions) register(fs *pflag.FlagSet) {
 	fs.Var(durationValue{&o.SlowThreshold}, "slow-threshold", "from when on a request is slow")
 	fs.StringVar(&o.RedisURL, "redis-url", "", "`URL` of the Redis cache: redis://, redis+sentinel:// or redis+cluster://; none without")
 	fs.Var(durationValue{&o.RedisTimeout}, "redis-timeout", "for one call to Redis")
+	fs.BoolVar(&o.ShareBreakers, "breakers-shared", false, "share the breakers' states with the service's other replicas, through the Redis")
 	fs.Var(durationValue{&o.GithubTimeout}, "github-timeout", "call timeout of the breaker github_api")
 	fs.Var(durationValue{&o.LinearTimeout}, "linear-timeout", "call timeout of the breaker linear_api")
 	fs.Var(durationValue{&o.OpenaiTimeout}, "openai-timeout", "call timeout of the breaker openai_api")
@@ -217,6 +219,9 @@ func (o *serveOptions) monitoring(a *app) (monitoring.Options, error) {
 			return monitoring.Options{}, fmt.Errorf("%s: want more than 0 bytes", name)
 		}
 	}
+	if o.ShareBreakers && o.RedisURL == "" {
+		return monitoring.Options{}, errors.New("breakers-shared: the replicas share through a Redis, name it with --redis-url")
+	}
 	access := monitoring.Access{Anonymous: o.Anonymous}
 	if o.AuthTokenFile != "" {
 		var err error
@@ -235,6 +240,7 @@ func (o *serveOptions) monitoring(a *app) (monitoring.Options, error) {
 		Service: service, Version: version(), Commit: commit(), Environment: o.Environment, Debug: o.Debug,
 		TraceMaxBytes: o.TraceMaxBytes, TraceMaxAge: o.TraceMaxAge, SlowThreshold: o.SlowThreshold,
 		RedisURL: o.RedisURL, RedisTimeout: o.RedisTimeout, CacheMaxBytes: o.CacheMaxBytes,
+		SharedBreakers:  o.ShareBreakers,
 		BreakerTimeouts: map[string]time.Duration{"github_api": o.GithubTimeout, "linear_api": o.LinearTimeout, "openai_api": o.OpenaiTimeout},
 		Access:          access, Log: slog.New(monitoring.JSONHandler(a.streams.err, o.level)),
 	}, nil

@@ -20,6 +20,12 @@ const (
 	ModeDisabled   Mode = "disabled"
 )
 
+// The scopes of a breaker.
+const (
+	ScopeLocal  = "local"  // of one process
+	ScopeShared = "shared" // its moves are those of every replica
+)
+
 // Breakers is the answer of GET /monitoring/circuit-breakers: by name.
 type Breakers map[string]Breaker
 
@@ -35,7 +41,8 @@ type Breaker struct {
 	Since     *Time  `json:"since,omitempty"`    // when it entered this state
 	RetryAt   *Time  `json:"retry_at,omitempty"` // when an open one lets the next probe through
 	LastError string `json:"last_error,omitempty"`
-	Scope     string `json:"scope,omitempty"` // "local", or "shared" by a fleet
+	Scope     string `json:"scope,omitempty"`      // ScopeLocal or ScopeShared
+	ScopeNote string `json:"scope_note,omitempty"` // why it is local though it should be shared
 
 	Why    *BreakerWhy    `json:"why,omitempty"`    // absent while it is closed
 	Forced *BreakerForced `json:"forced,omitempty"` // absent in mode automatic

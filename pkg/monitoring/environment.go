@@ -21,7 +21,8 @@ const (
 // set: DEBUG, REDIS_URL, REDIS_TIMEOUT, and GITHUB_TIMEOUT, LINEAR_TIMEOUT and
 // OPENAI_TIMEOUT, the call timeouts of the breakers github_api, linear_api and
 // openai_api. Each is overruled by the same name after PULSECTL_. A bare number
-// is seconds, a Go duration works too. The error names the variable that cannot
+// is seconds, a Go duration works too. PULSECTL_BREAKERS_SHARED sets
+// SharedBreakers. The error names the variable that cannot
 // be read. getenv is [os.Getenv], or a stand-in.
 func FromEnvironment(getenv func(string) string) (Options, error) {
 	o := Options{RedisTimeout: 5 * time.Second, BreakerTimeouts: map[string]time.Duration{}}
@@ -37,6 +38,13 @@ func FromEnvironment(getenv func(string) string) (Options, error) {
 			return o, fmt.Errorf("%s: want true or false, got %q", name, v)
 		}
 		o.Debug = debug
+	}
+	if v := getenv("PULSECTL_BREAKERS_SHARED"); v != "" {
+		shared, err := strconv.ParseBool(v)
+		if err != nil {
+			return o, fmt.Errorf("PULSECTL_BREAKERS_SHARED: want true or false, got %q", v)
+		}
+		o.SharedBreakers = shared
 	}
 	_, o.RedisURL = lookup("REDIS_URL")
 	timeouts := []struct {

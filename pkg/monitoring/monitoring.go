@@ -32,6 +32,7 @@ import (
 	"github.com/pulsectl/pulsectl/internal/server"
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker/fleet"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/cache"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/health"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/metric"
@@ -58,6 +59,10 @@ type Options struct {
 	RedisTimeout   time.Duration // of one call to it; 0 means 5s
 	CacheMaxBytes  int64         // memory for the memory cache; 0 means 64 MiB
 	CacheKeyPrefix string        // of the keys in Redis; "" means pulse_api
+
+	// SharedBreakers has all replicas of the service in the environment share
+	// the state of their breakers through RedisURL; see package fleet.
+	SharedBreakers bool
 
 	// BreakerTimeouts are call timeouts by breaker name, for breakers that are
 	// made without one.
@@ -99,6 +104,7 @@ type Monitor struct {
 	Health   *health.Checks
 	Memory   *cache.Memory
 	Redis    *cache.Redis // nil without Options.RedisURL
+	Fleet    *fleet.Fleet // nil without Options.SharedBreakers
 	Process  *process.Reader
 
 	opts    Options
@@ -132,7 +138,7 @@ func New(o Options) (*Monitor, error) {
 		o.Log = slog.New(LogHandler(o.Log.Handler())) // so that our own lines carry the ids
 	}
 	m := &Monitor{opts: o, log: o.Log, started: time.Now(), Breakers: new(breaker.Set), Health: health.New(health.Options{})}
-	for _, build := range []func() error{m.buildStores, m.buildCaches, m.buildMetrics, m.buildServer} {
+	for _, build := range []func() error{m.buildStores, m.buildCaches, m.buildFleet, m.buildMetrics, m.buildServer} {
 		if err := build(); err != nil {
 			return nil, fmt.Errorf("monitoring: %w", err)
 		}
@@ -237,8 +243,12 @@ func (m *Monitor) Run(ctx context.Context) error {
 		return errors.New("monitoring: Run was called twice")
 	}
 	var wg sync.WaitGroup
-	errs := make(chan error, 3)
-	for _, run := range []func(context.Context) error{m.Traces.Run, m.Profiles.Run, m.Process.Run} {
+	runs := []func(context.Context) error{m.Traces.Run, m.Profiles.Run, m.Process.Run}
+	if m.Fleet != nil {
+		runs = append(runs, m.Fleet.Run)
+	}
+	errs := make(chan error, len(runs))
+	for _, run := range runs {
 		wg.Go(func() {
 			if err := run(ctx); err != nil && ctx.Err() == nil {
 				errs <- err
@@ -306,6 +316,9 @@ func (m *Monitor) logBreaker(e breaker.Event) {
 	}
 	if e.Actor != "" {
 		attrs = append(attrs, slog.String("actor", e.Actor))
+	}
+	if e.Remote {
+		attrs = append(attrs, slog.Bool("remote", true))
 	}
 	if e.TraceID != "" {
 		attrs = append(attrs, slog.String("trace_id", e.TraceID))

@@ -96,7 +96,8 @@ func (m *Monitor) config() api.Config {
 		"cache": map[string]any{
 			"redis_enabled": m.Redis != nil, "redis_timeout": api.Seconds(o.RedisTimeout), "memory_max_bytes": o.CacheMaxBytes,
 		},
-		"sources": o.Sources,
+		"circuit_breakers": map[string]any{"shared": o.SharedBreakers},
+		"sources":          o.Sources,
 	}
 	if o.Sources == nil {
 		out["sources"] = map[string]string{}

@@ -27,6 +27,7 @@ func (s *screen) breaker(b api.Breaker) {
 	s.line()
 	facts := []fact{{"state", s.style(v).Render(stateWord(b.State)) + s.breakerSince(b)}}
 	facts = append(facts, s.breakerMode(b)...)
+	facts = append(facts, s.breakerScope(b)...)
 	if b.Why != nil {
 		facts = append(facts, s.breakerWhy(*b.Why)...)
 	}

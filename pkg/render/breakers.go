@@ -40,6 +40,7 @@ func Breakers(w io.Writer, rs []api.Result[api.Breakers], o Options) error {
 	if err != nil {
 		return err
 	}
+	s.breakerScopes(rs)
 	if len(states) == 0 && answered(rs) > 0 {
 		s.line(s.muted.Render("No circuit breaker is registered."))
 	}

@@ -108,6 +108,21 @@ func TestBreaker(t *testing.T) {
 	golden(t, "breaker", func(w *bytes.Buffer, o render.Options) error { return render.Breaker(w, rs, o) })
 }
 
+// A fleet of two: one shares its breakers, the other has lost its Redis.
+func TestBreakerScope(t *testing.T) {
+	shared, alone := sampleBreakers(), sampleBreakers()
+	for name, b := range shared {
+		b.Scope = api.ScopeShared
+		shared[name] = b
+		b.Scope, b.ScopeNote = api.ScopeLocal, "this replica decides alone until redis is back: dial tcp 10.0.0.9:6379: connect: connection refused"
+		alone[name] = b
+	}
+	fleet := []api.Result[api.Breakers]{{Instance: "http://10.0.0.1:8000", Value: shared}, {Instance: "http://10.0.0.2:8000", Value: alone}}
+	golden(t, "breakers-scope", func(w *bytes.Buffer, o render.Options) error { return render.Breakers(w, fleet, o) })
+	one := []api.Result[api.Breaker]{{Instance: "http://10.0.0.2:8000", Value: alone["openai_api"]}}
+	golden(t, "breaker-scope", func(w *bytes.Buffer, o render.Options) error { return render.Breaker(w, one, o) })
+}
+
 func TestBreakerResets(t *testing.T) {
 	v := api.BreakersReset{Total: api.CountOf(3), Reset: []api.ResetBreaker{
 		{Name: "github_api", PreviousState: api.StateClosed}, {Name: "openai_api", PreviousState: api.StateOpen},

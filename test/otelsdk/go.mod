@@ -11,7 +11,10 @@ require (
 	google.golang.org/grpc v1.83.2
 )
 
-require github.com/VictoriaMetrics/easyproto v1.1.3 // indirect
+require (
+	github.com/VictoriaMetrics/easyproto v1.1.3 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+)
 
 require (
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect

@@ -34,9 +34,10 @@ var ErrOpen = errors.New("circuit breaker is open")
 // Make it with [New] or [Set.Add]. It starts nothing until the first call; its
 // timers end by themselves when there is nothing to wait for.
 type Breaker struct {
-	name string
-	born time.Time // calls are timed from here
-	log  *events   // of its Set; nil alone
+	name  string
+	born  time.Time              // calls are timed from here
+	log   *events                // of its Set; nil alone
+	scope *atomic.Pointer[Scope] // of its Set; nil alone
 
 	word      atomic.Uint64              // state, flags and generation, see the word constants; written under mu
 	epoch     atomic.Uint32              // of the calls that begin now, see counters; written under mu
@@ -64,7 +65,7 @@ type Breaker struct {
 	exact            countWindow
 	errors           errorLog
 	why              episode
-	forced           change // into the mode, unless that is automatic
+	entered          change // into this state and mode
 	hook             hook
 	alarm            *time.Timer // ends the time open, a forced state, the wait for a probe
 	sampler          *time.Timer // while there are calls: moves the window on
@@ -101,7 +102,7 @@ func New(name string, o Options) (*Breaker, error) {
 		return nil, fmt.Errorf("breaker %s: %w", name, err)
 	}
 	now := time.Now()
-	b := &Breaker{name: name, born: now, state: api.StateClosed, mode: api.ModeAutomatic, since: now, asleep: true}
+	b := &Breaker{name: name, born: now, state: api.StateClosed, mode: api.ModeAutomatic, since: now, asleep: true, generation: 1}
 	b.n.transitions = map[[2]api.State]int64{}
 	b.use(o)
 	b.publish()
@@ -182,6 +183,9 @@ type change struct {
 	actor   string
 	traceID string
 	remote  bool
+	ordered bool                 // by an operator
+	reset   bool                 // and all that was counted against the dependency is forgotten
+	wait    bool                 // open again, for the reason that is known already
 	cause   api.BreakerThreshold // of an opening
 }
 
@@ -202,7 +206,7 @@ func (b *Breaker) enterMode(mode api.Mode, to api.State, c change) {
 	b.recent.turn()
 	b.exact.clear()
 	b.generation++
-	b.mode, b.state, b.until, b.forced = mode, to, c.until, c
+	b.mode, b.state, b.until, b.entered = mode, to, c.until, c
 	b.probes, b.probesPassed = nil, 0
 	b.n.rowStart = b.n.success
 	if from != to {
@@ -217,7 +221,9 @@ func (b *Breaker) enterMode(mode api.Mode, to api.State, c change) {
 		if from != to {
 			b.n.opens++
 		}
-		b.why = episode{cause: c.cause, reason: c.reason, actor: c.actor, traceID: c.traceID, openedAt: c.now, rejectedBefore: b.calls.rejected()}
+		if !c.wait || from == api.StateClosed {
+			b.why = episode{cause: c.cause, reason: c.reason, actor: c.actor, traceID: c.traceID, openedAt: c.now, rejectedBefore: b.calls.rejected()}
+		}
 	case api.StateClosed:
 		if from != to {
 			b.n.closes++
@@ -232,8 +238,8 @@ func (b *Breaker) enterMode(mode api.Mode, to api.State, c change) {
 	}
 	b.publish()
 	b.setAlarm(c.now)
-	if from != to || fromMode != mode || mode != api.ModeAutomatic || c.actor != "" || c.remote {
-		b.tell(Event{Time: c.now, From: from, To: to, Until: b.until, Reason: c.reason, Actor: c.actor, TraceID: c.traceID, Remote: c.remote})
+	if from != to || fromMode != mode || mode != api.ModeAutomatic || c.ordered || c.remote {
+		b.tell(b.event(from))
 	}
 }
 
@@ -294,6 +300,9 @@ func (b *Breaker) ring() {
 	b.wake(now)
 	b.setAlarm(now)
 }
+
+// ValidName tells whether a breaker may have this name.
+func ValidName(name string) bool { return checkName(name) == nil }
 
 func checkName(name string) error {
 	if name == "reset-all" || name == "events" || name == "." || name == ".." {

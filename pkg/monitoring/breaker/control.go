@@ -54,7 +54,7 @@ func (b *Breaker) force(mode api.Mode, to api.State, c Control, what string) (ap
 	defer b.mu.Unlock()
 	b.wake(now)
 	previous := b.state
-	b.enterMode(mode, to, change{now: now, until: c.until(now), reason: c.words(what), actor: c.Actor, cause: api.BreakerThreshold{Kind: "forced"}})
+	b.enterMode(mode, to, change{now: now, until: c.until(now), reason: c.words(what), actor: c.Actor, ordered: true, cause: api.BreakerThreshold{Kind: "forced"}})
 	return previous, nil
 }
 
@@ -68,7 +68,7 @@ func (b *Breaker) Automatic(c Control) (previous api.State) {
 	b.wake(now)
 	previous = b.state
 	if b.mode != api.ModeAutomatic {
-		b.enterMode(api.ModeAutomatic, afterForce(b.mode), change{now: now, reason: c.words("automatic again"), actor: c.Actor})
+		b.enterMode(api.ModeAutomatic, afterForce(b.mode), change{now: now, reason: c.words("automatic again"), actor: c.Actor, ordered: true})
 	}
 	return previous
 }
@@ -93,7 +93,7 @@ func (b *Breaker) Reset(to api.State, c Control) (previous api.State) {
 	if previous == api.StateClosed || to != api.StateHalfOpen {
 		to = api.StateClosed
 	}
-	b.enterMode(api.ModeAutomatic, to, change{now: now, reason: c.words("reset"), actor: c.Actor})
+	b.enterMode(api.ModeAutomatic, to, change{now: now, reason: c.words("reset"), actor: c.Actor, ordered: true, reset: true})
 	b.forget(now)
 	return previous
 }
@@ -130,53 +130,4 @@ func (b *Breaker) Configure(o Options, c Control) error {
 	b.setAlarm(now)
 	b.tell(Event{Time: now, From: b.state, To: b.state, Until: b.until, Reason: clip(c.words("configured: "+o.String()), maxWords), Actor: c.Actor})
 	return nil
-}
-
-// Remote is what another replica's breaker of the same name did.
-type Remote struct {
-	State   api.State
-	Mode    api.Mode  // "" means automatic
-	Until   time.Time // as in [Event], by this process's clock; zero for an open, automatic one means its own recovery time
-	Reason  string
-	Actor   string
-	TraceID string
-}
-
-// Apply moves the breaker to where another replica's is, as if it had moved by
-// itself: generation, timers and log included. The event it makes has Remote
-// set, so that who spreads events does not send it back. It is false if the
-// breaker is there already.
-func (b *Breaker) Apply(r Remote) (moved bool, err error) {
-	if r.Mode == "" {
-		r.Mode = api.ModeAutomatic
-	}
-	switch {
-	case r.Mode == api.ModeForcedOpen && r.State == api.StateOpen, r.Mode == api.ModeDisabled && r.State == api.StateClosed:
-	case r.Mode == api.ModeAutomatic && (r.State == api.StateClosed || r.State == api.StateOpen || r.State == api.StateHalfOpen):
-	default:
-		return false, fmt.Errorf("breaker %s: apply state %q, mode %q: no breaker is so", b.name, r.State, r.Mode)
-	}
-	now := time.Now()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.wake(now)
-	if r.Mode == api.ModeAutomatic && r.State != api.StateOpen {
-		r.Until = time.Time{}
-	}
-	if b.mode == r.Mode && b.state == r.State && (r.Until.IsZero() || r.Until.Equal(b.until)) {
-		return false, nil
-	}
-	b.enterMode(r.Mode, r.State, change{
-		now: now, until: r.until(now), reason: clip(r.Reason, maxWords), actor: r.Actor, traceID: clip(r.TraceID, 64), remote: true,
-		cause: api.BreakerThreshold{Kind: "remote"},
-	})
-	return true, nil
-}
-
-// until is r.Until on the monotonic clock, which no one sets.
-func (r Remote) until(now time.Time) time.Time {
-	if r.Until.IsZero() {
-		return time.Time{}
-	}
-	return now.Add(r.Until.Sub(now))
 }

@@ -23,6 +23,8 @@ type Event struct {
 	Actor      string    // who did it; "" means the breaker itself
 	TraceID    string    // of the call that opened it; "" if it has none
 	Remote     bool      // it came by [Breaker.Apply] from another replica
+	Ordered    bool      // by a [Control], not by the breaker itself
+	Reset      bool      // by [Breaker.Reset]
 	Lost       int       // events before this one that its reader was too slow for
 }
 
@@ -160,6 +162,29 @@ func (b *Breaker) tell(e Event) {
 		b.hook.running = true
 		go b.drain()
 	}
+}
+
+// event is how the breaker came to where it is, from a state. The caller holds
+// the lock.
+func (b *Breaker) event(from api.State) Event {
+	c := b.entered
+	return Event{
+		Time: c.now, From: from, To: b.state, Until: b.until, Reason: c.reason, Actor: c.actor, TraceID: c.traceID,
+		Remote: c.remote, Ordered: c.ordered, Reset: c.reset,
+	}
+}
+
+// Latest is the event by which the breaker came to where it is, for those who
+// missed it; its From is not known, and is where it went. The generation tells
+// whether one has seen it.
+func (b *Breaker) Latest() Event {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wake(now)
+	e := b.event(b.state)
+	e.Seq, e.Generation, e.Name, e.Mode = b.seq, b.generation, b.name, b.mode
+	return e
 }
 
 // drain hands the waiting events to OnEvent, with no lock held, and ends when

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
@@ -22,7 +23,27 @@ const MaxBreakers = 10_000
 type Set struct {
 	mu     sync.RWMutex
 	byName map[string]*Breaker
+	added  func(*Breaker) // guarded by mu; nil if no one waits for breakers
+	scope  atomic.Pointer[Scope]
 	events events
+}
+
+// Scope says how far the set's breakers reach; see [Set.SetScope].
+type Scope struct {
+	Name string // api.ScopeLocal or api.ScopeShared
+	Note string // what to know about it: why it is local though it should be shared; "" if nothing
+}
+
+// SetScope says how far the set's breakers reach, for their snapshots. Until it
+// is called they are local.
+func (s *Set) SetScope(scope Scope) { s.scope.Store(&scope) }
+
+// OnAdd has f told of each breaker that is made from now on, before [Set.Add]
+// returns it. A second call takes the place of the first; nil ends it.
+func (s *Set) OnAdd(f func(*Breaker)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.added = f
 }
 
 // Add returns the breaker of a name, made from o if there is none yet. A name
@@ -32,23 +53,32 @@ func (s *Set) Add(name string, o Options) (*Breaker, error) {
 	if err != nil {
 		return nil, err
 	}
+	there, added, err := s.put(b)
+	if err == nil && there == b && added != nil {
+		added(b)
+	}
+	return there, err
+}
+
+// put adds b unless there is one of its name already, which it returns then.
+func (s *Set) put(b *Breaker) (there *Breaker, added func(*Breaker), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old := s.byName[name]; old != nil {
+	if old := s.byName[b.name]; old != nil {
 		if there, asked := old.Options(), b.Options(); !there.same(asked) {
-			return nil, fmt.Errorf("breaker %s: it is there with %s, and now asked for with %s", name, there, asked)
+			return nil, nil, fmt.Errorf("breaker %s: it is there with %s, and now asked for with %s", b.name, there, asked)
 		}
-		return old, nil
+		return old, nil, nil
 	}
 	if len(s.byName) >= MaxBreakers {
-		return nil, fmt.Errorf("breaker %s: there are %d breakers already, the most that are kept", name, MaxBreakers)
+		return nil, nil, fmt.Errorf("breaker %s: there are %d breakers already, the most that are kept", b.name, MaxBreakers)
 	}
 	if s.byName == nil {
 		s.byName = map[string]*Breaker{}
 	}
-	b.log = &s.events
-	s.byName[name] = b
-	return b, nil
+	b.log, b.scope = &s.events, &s.scope
+	s.byName[b.name] = b
+	return b, s.added, nil
 }
 
 // Get returns the breaker of a name, or an error that wraps [ErrNotFound].

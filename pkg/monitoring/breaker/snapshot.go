@@ -16,8 +16,13 @@ func (b *Breaker) Snapshot() api.Breaker {
 	b.roll(now)
 	out := api.Breaker{
 		Name: b.name, State: b.state, Stats: b.describeStats(now), Config: b.settings().api(),
-		Mode: b.mode, LastError: b.errors.last(), Scope: "local",
+		Mode: b.mode, LastError: b.errors.last(), Scope: api.ScopeLocal,
 		RetryAt: &api.Time{}, Why: b.describeWhy(), Errors: b.errors.api(),
+	}
+	if b.scope != nil {
+		if s := b.scope.Load(); s != nil {
+			out.Scope, out.ScopeNote = s.Name, s.Note
+		}
 	}
 	since := instant(b.since)
 	out.Since = &since
@@ -26,7 +31,7 @@ func (b *Breaker) Snapshot() api.Breaker {
 	}
 	if b.mode != api.ModeAutomatic {
 		until := instant(b.until)
-		out.Forced = &api.BreakerForced{Until: &until, Actor: b.forced.actor, Reason: b.forced.reason, Since: instant(b.forced.now)}
+		out.Forced = &api.BreakerForced{Until: &until, Actor: b.entered.actor, Reason: b.entered.reason, Since: instant(b.entered.now)}
 	}
 	return out
 }
