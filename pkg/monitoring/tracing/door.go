@@ -36,7 +36,7 @@ func (d *door) span(sp *viewSpan, message []byte) (api.Span, bool) {
 func (d *door) running(sp *runningSpan) api.Span {
 	read := sp.Span
 	d.restrict(&read)
-	out := convertSpan(&read, sp.outcome, d.store.resource.service, sp.scope)
+	out := convertSpan(&read, sp.outcome, d.store.resource.service, scopeName(sp.scope))
 	out.EndTime, out.Duration = api.Time{}, nil
 	return out
 }

@@ -90,7 +90,7 @@ func (x *exporter) add(o *outgoing, first bool) bool {
 		x.door.restrict(&read)
 		read.End = 0
 		raw = otlp.AppendSpan(nil, &read)
-		resource, scope = x.door.store.resource.raw, otlp.AppendScope(nil, &otlp.Scope{Name: o.running.scope})
+		resource, scope = x.door.store.resource.raw, scopeMessage(o.running.scope)
 	}
 	raw = x.view.carry(raw, how, first)
 	if x.left -= len(raw); x.left < 0 {

@@ -98,7 +98,7 @@ func (s *Store) localSender(scope string) *sender {
 		if len(s.locals) >= maxLocals {
 			clear(s.locals)
 		}
-		from = &sender{resource: s.resource.raw, scope: otlp.AppendScope(nil, &otlp.Scope{Name: scope}), service: s.resource.service, name: clip(scope, maxName)}
+		from = &sender{resource: s.resource.raw, scope: scopeMessage(scope), service: s.resource.service, name: clip(scopeName(scope), maxName)}
 		s.locals[scope] = from
 	}
 	return from

@@ -24,15 +24,21 @@ type provider struct {
 	store *Store
 }
 
-// Tracer returns a tracer whose spans have name as their scope.
-func (p *provider) Tracer(name string, _ ...trace.TracerOption) trace.Tracer {
-	return &tracer{store: p.store, scope: name}
+// Tracer returns a tracer whose spans have name as their scope, with the version
+// and attributes of the options. A schema URL is not kept.
+func (p *provider) Tracer(name string, opts ...trace.TracerOption) trace.Tracer {
+	t := &tracer{store: p.store, scope: name}
+	if len(opts) > 0 {
+		c := trace.NewTracerConfig(opts...)
+		t.scope = p.store.scopeKey(name, c.InstrumentationVersion(), c.InstrumentationAttributes())
+	}
+	return t
 }
 
 type tracer struct {
 	embedded.Tracer
 	store *Store
-	scope string
+	scope string // see scopeKey
 }
 
 // Start starts a span as the OpenTelemetry API says.

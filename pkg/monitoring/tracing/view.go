@@ -114,7 +114,7 @@ func (s *Store) shown(a *activeView) *view {
 }
 
 func (s *Store) ownOrigins(scope string) *origins {
-	return &origins{s.resource.service, scope, s.resource.raw, otlp.AppendScope(nil, &otlp.Scope{Name: scope})}
+	return &origins{s.resource.service, scopeName(scope), s.resource.raw, scopeMessage(scope)}
 }
 
 // view returns the trace with this id.
