@@ -18,7 +18,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	defer syscall.Unmount(path, 0)
 	ballast := filepath.Join(path, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 4<<20), 0o600); err != nil {
+	if err := os.WriteFile(ballast, make([]byte, 11<<19), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := start(t, path, 64<<20)

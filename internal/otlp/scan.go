@@ -164,6 +164,24 @@ func (s *Scanner) scopeSpans(resource []byte, from, to int) error {
 	return nil
 }
 
+// ScanSpans indexes Span messages that lie one behind the other in body, so many
+// bytes long each, instead of a request. It finds no groups.
+func (s *Scanner) ScanSpans(body []byte, lengths []uint32) error {
+	s.Groups, s.Spans, s.body = s.Groups[:0], slices.Grow(s.Spans[:0], len(lengths)), body
+	s.Invalid, s.Keys, s.glance.keys = 0, KeySet{}, &s.Keys
+	from := 0
+	for _, n := range lengths {
+		if int(n) > len(body)-from {
+			return fmt.Errorf("%w: span of %d bytes where %d are left", ErrMalformed, n, len(body)-from)
+		}
+		if err := s.one(from, from+int(n)); err != nil {
+			return err
+		}
+		from += int(n)
+	}
+	return nil
+}
+
 // one indexes the span in body[from:to].
 func (s *Scanner) one(from, to int) error {
 	raw, g, valid := s.body[from:to], &s.glance, true

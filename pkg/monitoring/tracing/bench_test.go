@@ -2,6 +2,7 @@ package tracing_test
 
 import (
 	"context"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -128,10 +129,19 @@ func BenchmarkParseTraceparent(b *testing.B) {
 // BenchmarkAddOTLP takes requests in until the store is full and beyond, so that
 // packing and eviction are a part of it.
 func BenchmarkAddOTLP(b *testing.B) {
-	s := newStore(b, tracing.Options{MaxBytes: 64 << 20})
+	b.Run("memory", func(b *testing.B) { addMany(b, newStore(b, tracing.Options{MaxBytes: 64 << 20})) })
+	b.Run("log", func(b *testing.B) {
+		log := &sink{}
+		s := newStore(b, tracing.Options{MaxBytes: 64 << 20, Log: log})
+		spans := addMany(b, s)
+		b.ReportMetric(float64(log.bytes.Load())/float64(spans), "written-B/span")
+	})
+}
+
+func addMany(b *testing.B, s *tracing.Store) (spans int) {
 	shop := templates(16)
 	var body []byte
-	spans, used := 0, time.Duration(0)
+	used := time.Duration(0)
 	b.ReportAllocs()
 	for n := uint32(1); b.Loop(); n++ {
 		b.StopTimer()
@@ -148,6 +158,42 @@ func BenchmarkAddOTLP(b *testing.B) {
 	st := s.Stats()
 	b.ReportMetric(float64(used.Nanoseconds())/float64(spans), "cpu-ns/span")
 	b.ReportMetric(float64(st.Bytes)/float64(st.Spans), "kept-B/span")
+	return spans
+}
+
+// sink is a log that counts what it is given and keeps nothing.
+type sink struct{ bytes atomic.Int64 }
+
+func (k *sink) Record(r tracing.Record) error { k.bytes.Add(int64(len(r.Data))); return nil }
+func (k *sink) Chunk(c tracing.Chunk) error   { k.bytes.Add(int64(len(c.Data))); return nil }
+func (k *sink) Drop(uint64) error             { return nil }
+func (k *sink) Replay(func([]byte) error, func(tracing.Record) error) error {
+	return nil
+}
+
+// BenchmarkReplay begins a store with a log of 100,000 spans, most of them in
+// chunks.
+func BenchmarkReplay(b *testing.B) {
+	log := newNotebook()
+	s := newStore(b, tracing.Options{Log: log})
+	shop := templates(16)
+	var body []byte
+	for n := uint32(1); s.Stats().Spans < 100_000; n++ {
+		body = shop[n%16].request(body, n)
+		add(b, s, body)
+	}
+	spans := s.Stats().Spans
+	size := 0
+	for _, c := range log.chunks {
+		size += len(c.Data)
+	}
+	defer track(b, spans)()
+	for b.Loop() {
+		if n := newStore(b, tracing.Options{Log: log}).Stats().Spans; n != spans {
+			b.Fatalf("%d spans, want %d", n, spans)
+		}
+	}
+	b.ReportMetric(float64(size)/float64(spans), "chunk-B/span")
 }
 
 // BenchmarkFind asks a store of a million spans in 100,000 traces.

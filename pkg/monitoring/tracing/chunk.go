@@ -25,6 +25,7 @@ type chunk struct {
 	full    bool
 	gone    bool
 	owed    bool        // the log has to be told anew what is in it
+	struck  uint32      // rows that somebody wanted removed
 	seen    atomic.Bool // a reader may have the raw messages
 	live    int         // rows that belong to a trace
 	through uint64      // sequence of the last record that is in it or earlier ones as a whole
@@ -42,11 +43,13 @@ type group struct {
 }
 
 const (
-	chunkBytes  = 1 << 20 // of messages, when a chunk is full; less in a small store
-	chunkFixed  = 1024    // what a chunk takes beside its columns, texts and messages
-	maxRows     = 1 << 15 // of a chunk
-	groupBytes  = 8
-	groupOpened = 40 // more of a group while its chunk fills up
+	chunkBytes = 1 << 20 // of messages, when a chunk is full; less in a small store
+	chunkFixed = 1024    // what a chunk takes beside its columns, texts and messages
+	maxRows    = 1 << 15 // of a chunk
+	groupBytes = 8
+
+	maxTextBytes = 4 << 20 // of a chunk, but for those of its last span
+	groupOpened  = 40      // more of a group while its chunk fills up
 )
 
 // newChunk returns an empty chunk with room for a little more than so much, in
@@ -64,7 +67,7 @@ func newChunk(number uint64, first uint32, rows, raw int, used []byte) *chunk {
 
 // fits tells whether one more span of size bytes has a place.
 func (c *chunk) fits(size, limit int) bool {
-	return !c.full && c.n() < maxRows && len(c.ends) < maxTexts && (len(c.raw) == 0 || len(c.raw)+size <= limit)
+	return !c.full && c.n() < maxRows && len(c.ends) < maxTexts && len(c.texts.bytes) < maxTextBytes && (len(c.raw) == 0 || len(c.raw)+size <= limit)
 }
 
 // place returns the number of a group.
@@ -76,6 +79,23 @@ func (c *chunk) place(g group) uint16 {
 		c.places[g] = i
 	}
 	return i
+}
+
+// enroll gives a span its group and the number of its name.
+func (c *chunk) enroll(a *arrival) {
+	if a.from.chunk != c.number {
+		a.from.group, a.from.chunk = c.place(group{
+			resource: c.intern(a.from.resource), scope: c.intern(a.from.scope),
+			service: c.intern([]byte(a.from.service)), name: c.intern([]byte(a.from.name)),
+		}), c.number
+		c.keys.Join(a.from.keys)
+	}
+	a.row.group, a.row.name = a.from.group, c.intern(a.name)
+}
+
+// sender returns what the spans of a group come from.
+func (c *chunk) sender(g group) sender {
+	return sender{resource: c.get(g.resource), scope: c.get(g.scope), service: c.texts.string(g.service), name: c.texts.string(g.name), keys: &c.keys}
 }
 
 // put adds a span with its message.

@@ -105,16 +105,15 @@ func (s *Store) rescue(c *chunk) {
 // move puts a span of a chunk on the shelf of those that matter.
 func (s *Store) move(c *chunk, i int, message []byte, from *sender, told *form) {
 	if from.chunk == 0 {
-		g := c.groups[c.group[i]]
-		*from = sender{resource: c.get(g.resource), scope: c.get(g.scope), service: c.texts.string(g.service), name: c.texts.string(g.name), keys: &c.keys}
+		*from = c.sender(c.groups[c.group[i]])
 	}
 	x, p := &s.traces, c.trace[i]
 	a := arrival{message: message, name: c.get(c.name[i]), from: from, row: row{
 		trace: p, id: c.id[i], parent: c.parent[i], start: c.start[i], took: c.took[i], kind: c.kind[i] & 15, outcome: c.outcome(i),
 	}}
 	if told != nil {
-		a.trace = x.id[p]
-		told.put(a, s.notes[p])
+		told.put(message, a.row.outcome, from)
+		told.note(x.id[p], s.notes[p])
 	}
 	to, number := s.place(kept, &a, x.head[kept][p])
 	to.arrived = max(to.arrived, c.arrived)

@@ -5,266 +5,199 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"slices"
 )
 
 // ErrChunk is in the chain of each error about bytes that are no chunk.
 var ErrChunk = errors.New("chunk")
 
-// The form of a chunk outside of memory, version 1. Numbers are little-endian,
-// counts and lengths varints; a column is its values one behind the other.
+// The form of spans outside of memory, version 2. It has the messages and what
+// they do not tell; their index is made again when they are read. Numbers are
+// varints.
 //
-//	"PTC" 1                         what it is, and the version
-//	shelf, number, arrived          byte, varint, varint (Unix nanoseconds)
-//	traces                          count; 16 bytes of id each
-//	texts                           count; length each; the texts
-//	groups                          count; resource, scope, service, name: 2 bytes each
-//	keys                            128 bytes: otlp.KeySet of the spans' attributes
-//	rows                            count; columns: trace 4 (all ones: none), id 8, parent 8,
-//	                                start 8, took 8, at 4, length 4, name 2, group 2, kind 1
-//	notes                           count; trace varint, length, the note each
-//	messages                        count of blocks; end of each in the packed bytes 4 (highest bit:
-//	                                not compressed), in the messages 4; length, the packed bytes (S2)
-//	checksum                        CRC-32C of all before it, 4 bytes
-const formHead = "PTC\x01"
+//	"PTC" 2                 what it is, and the version
+//	pressed                 byte: 0 the body is as it is, 1 it is a frame of zstd
+//	body, messages          bytes of both when they are unpacked
+//	the body
+//	checksum                CRC-32C of all before it, 4 bytes, little-endian
+//
+// The body:
+//
+//	messages                one behind the other
+//	spans                   count; group each; length of the message each
+//	groups                  count; resource, scope, service, name each: numbers of texts
+//	texts                   count; length each; the texts
+//	outcomes                count; span, outcome each: those that OTLP has no code for
+//	notes                   count; span, length, the note each: of the trace that the span is of
+//	shelf, number, arrived  byte, number, Unix nanoseconds
+const formHead = "PTC\x02"
+
+const (
+	plainBody byte = iota
+	zstdBody
+)
+
+// errUnfit is about a form that is larger than one can be read.
+var errUnfit = fmt.Errorf("body of more than %d bytes", maxBody)
+
+// maxBody is how large a body is at most. A chunk has 1 MiB of messages or one
+// message, and texts of about 4 MiB.
+const maxBody = 64 << 20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// noted is a trace's note, as a chunk takes it along.
-type notedTrace struct {
-	trace uint32 // among the chunk's
-	note  string
-}
-
-// form is a chunk outside of a store: its column trace counts in ids.
+// form is spans outside of a store: a chunk, or a record.
 type form struct {
-	chunk
-	shelf int
-	ids   []TraceID
-	notes []notedTrace
+	shelf   int
+	number  uint64 // of the chunk; 0 for a record
+	arrived int64
+	texts   // those of the groups
+	groups  []group
+	group   []uint16 // of each span
+	length  []uint32 // of each span's message
+	finer   []finerOutcome
+	notes   []notedSpan
+	raw     []byte // the messages; while it is put together with room for the rest of the body
+
+	// While it is put together.
+	places map[group]uint16
+	from   *sender              // of the last span
+	told   map[TraceID]struct{} // that have a note
+	buf    *[]byte              // whose memory raw began with
 }
 
-// append appends the form. The messages must be packed.
-func (f *form) append(dst []byte) []byte {
-	from := len(dst)
-	le, varint := binary.LittleEndian, binary.AppendUvarint
-	dst = append(dst, formHead...)
-	dst = append(dst, byte(f.shelf))
-	dst = varint(varint(dst, f.number), uint64(f.arrived))
-	dst = varint(dst, uint64(len(f.ids)))
-	for i := range f.ids {
-		dst = append(dst, f.ids[i][:]...)
+// finerOutcome is how a span ended, where OTLP knows only that it failed.
+type finerOutcome struct {
+	span    uint32
+	outcome outcome
+}
+
+// notedSpan is the first span of a trace that has a note, as it is encoded.
+type notedSpan struct {
+	span uint32
+	note string
+}
+
+func newForm(shelf int) *form { return &form{shelf: shelf, places: map[group]uint16{}} }
+
+func (f *form) n() int { return len(f.group) }
+
+// put adds a span.
+func (f *form) put(message []byte, o outcome, from *sender) {
+	if o > failed {
+		f.finer = append(f.finer, finerOutcome{uint32(f.n()), o})
+	}
+	if f.from == from {
+		f.group = append(f.group, f.group[f.n()-1])
+	} else {
+		f.from = from
+		f.group = append(f.group, f.place(group{
+			resource: f.intern(from.resource), scope: f.intern(from.scope),
+			service: f.intern([]byte(from.service)), name: f.intern([]byte(from.name)),
+		}))
+	}
+	f.length = append(f.length, uint32(len(message)))
+	f.raw = append(f.raw, message...)
+}
+
+// place returns the number of a group.
+func (f *form) place(g group) uint16 {
+	i, found := f.places[g]
+	if !found {
+		i = uint16(len(f.groups))
+		f.groups = append(f.groups, g)
+		f.places[g] = i
+	}
+	return i
+}
+
+// note says once what is known of the trace of the last span.
+func (f *form) note(id TraceID, encoded string) {
+	if _, told := f.told[id]; told || encoded == "" {
+		return
+	}
+	if f.told == nil {
+		f.told = map[TraceID]struct{}{}
+	}
+	f.told[id] = struct{}{}
+	f.notes = append(f.notes, notedSpan{uint32(f.n() - 1), encoded})
+}
+
+// body returns the whole body, in the memory of raw if it is large enough.
+func (f *form) body() []byte {
+	varint, dst := binary.AppendUvarint, f.raw
+	dst = varint(dst, uint64(f.n()))
+	for _, g := range f.group {
+		dst = varint(dst, uint64(g))
+	}
+	for _, n := range f.length {
+		dst = varint(dst, uint64(n))
+	}
+	dst = varint(dst, uint64(len(f.groups)))
+	for _, g := range f.groups {
+		dst = varint(varint(dst, uint64(g.resource)), uint64(g.scope))
+		dst = varint(varint(dst, uint64(g.service)), uint64(g.name))
 	}
 	dst = varint(dst, uint64(len(f.ends)))
 	for i := range f.ends {
 		dst = varint(dst, uint64(len(f.get(uint16(i)))))
 	}
 	dst = append(dst, f.texts.bytes...)
-	dst = varint(dst, uint64(len(f.groups)))
-	for _, g := range f.groups {
-		dst = le.AppendUint16(le.AppendUint16(dst, g.resource), g.scope)
-		dst = le.AppendUint16(le.AppendUint16(dst, g.service), g.name)
+	dst = varint(dst, uint64(len(f.finer)))
+	for _, o := range f.finer {
+		dst = append(varint(dst, uint64(o.span)), byte(o.outcome))
 	}
-	dst = column(dst, f.keys[:], le.AppendUint64)
-	dst = f.rows.append(dst)
 	dst = varint(dst, uint64(len(f.notes)))
 	for _, n := range f.notes {
-		dst = append(varint(varint(dst, uint64(n.trace)), uint64(len(n.note))), n.note...)
+		dst = append(varint(varint(dst, uint64(n.span)), uint64(len(n.note))), n.note...)
 	}
-	dst = varint(dst, uint64(len(f.packed.ends)))
-	dst = column(dst, f.packed.ends, le.AppendUint32)
-	dst = column(dst, f.packed.until, le.AppendUint32)
-	dst = append(varint(dst, uint64(len(f.packed.blocks))), f.packed.blocks...)
-	return le.AppendUint32(dst, crc32.Checksum(dst[from:], castagnoli))
+	return varint(varint(append(dst, byte(f.shelf)), f.number), uint64(f.arrived))
 }
 
-func (r *rows) append(dst []byte) []byte {
-	le := binary.LittleEndian
-	dst = binary.AppendUvarint(dst, uint64(r.n()))
-	dst = column(dst, r.trace, le.AppendUint32)
-	bytes := func(dst []byte, id SpanID) []byte { return append(dst, id[:]...) }
-	dst = column(column(dst, r.id, bytes), r.parent, bytes)
-	number := func(dst []byte, n int64) []byte { return le.AppendUint64(dst, uint64(n)) }
-	dst = column(column(dst, r.start, number), r.took, number)
-	dst = column(column(dst, r.at, le.AppendUint32), r.length, le.AppendUint32)
-	dst = column(column(dst, r.name, le.AppendUint16), r.group, le.AppendUint16)
-	return append(dst, r.kind...)
-}
-
-func column[T any](dst []byte, values []T, add func([]byte, T) []byte) []byte {
-	for _, v := range values {
-		dst = add(dst, v)
+// DescribeChunk checks a chunk's data as a whole, its checksum too, and says
+// what it is. The error wraps [ErrChunk].
+func DescribeChunk(data []byte) (ChunkInfo, error) {
+	f, done, err := openForm(data)
+	if err != nil {
+		return ChunkInfo{}, err
 	}
-	return dst
-}
-
-// readForm reads what append wrote, and checks all of it: each number in it is
-// in its bounds, each message in its block. What it returns shares no memory
-// with src.
-func readForm(src []byte) (*form, error) {
-	if len(src) < len(formHead)+4 || string(src[:3]) != formHead[:3] {
-		return nil, fmt.Errorf("%w: %d bytes that do not begin as one", ErrChunk, len(src))
-	}
-	if src[3] != formHead[3] {
-		return nil, fmt.Errorf("%w: version %d, want %d", ErrChunk, src[3], formHead[3])
-	}
-	body, sum := src[:len(src)-4], binary.LittleEndian.Uint32(src[len(src)-4:])
-	if got := crc32.Checksum(body, castagnoli); got != sum {
-		return nil, fmt.Errorf("%w: checksum %08x, want %08x", ErrChunk, got, sum)
-	}
-	in := formReader{src: body[len(formHead):]}
-	f := in.form()
-	if in.bad == "" && len(in.src) > 0 {
-		in.bad = "end"
-	}
-	if in.bad == "" {
-		in.check(f)
-	}
-	if in.bad != "" {
-		return nil, fmt.Errorf("%w: %s out of bounds", ErrChunk, in.bad)
-	}
-	return f, nil
-}
-
-// formReader reads a form from the front. After something that is out of
-// bounds it reads nothing more.
-type formReader struct {
-	src []byte
-	bad string // what was
-}
-
-func (in *formReader) form() *form {
-	f := &form{}
-	f.full = true
-	f.shelf = int(in.bytes(1, "shelf")[0])
-	f.number, f.arrived = in.varint("number"), int64(in.varint("arrival"))
-	f.ids = readColumn(in, in.count(16, "traces"), 16, "traces", func(b []byte) TraceID { return TraceID(b) })
-	in.texts(f)
-	f.groups = readColumn(in, in.count(8, "groups"), 8, "groups", func(b []byte) group {
-		le := binary.LittleEndian
-		return group{le.Uint16(b), le.Uint16(b[2:]), le.Uint16(b[4:]), le.Uint16(b[6:])}
+	defer done()
+	c := ChunkInfo{Shelf: f.shelf, Number: f.number, Spans: f.n(), Arrived: f.arrived}
+	traces := map[TraceID]struct{}{}
+	err = f.each(func(a *arrival) {
+		traces[a.trace] = struct{}{}
+		if c.Start == 0 || a.row.start < c.Start {
+			c.Start = a.row.start
+		}
+		c.End = max(c.End, a.row.start+a.row.took)
 	})
-	copy(f.keys[:], readColumn(in, len(f.keys), 8, "keys", binary.LittleEndian.Uint64))
-	in.rows(f)
-	for n := in.count(2, "notes"); n > 0 && in.bad == ""; n-- {
-		trace := in.varint("note")
-		if trace >= uint64(len(f.ids)) {
-			in.bad = "note"
-			break
-		}
-		f.notes = append(f.notes, notedTrace{uint32(trace), string(in.bytes(in.count(1, "note"), "note"))})
-	}
-	n := in.count(8, "blocks")
-	f.packed = &packed{ends: readColumn(in, n, 4, "blocks", binary.LittleEndian.Uint32), until: readColumn(in, n, 4, "blocks", binary.LittleEndian.Uint32)}
-	f.packed.blocks = slices.Clone(in.bytes(in.count(1, "messages"), "messages"))
-	return f
+	c.Traces = len(traces)
+	return c, err
 }
 
-func (in *formReader) texts(f *form) {
-	total := uint64(0)
-	for n := in.count(1, "texts"); n > 0 && in.bad == ""; n-- {
-		if total += in.varint("text"); total > uint64(len(in.src)) {
-			in.bad = "text"
-		}
-		f.ends = append(f.ends, uint32(total))
+// each scans the messages and calls do for each span, with all that a store
+// must know of it. An error means that one is none, and do was not called.
+func (f *form) each(do func(a *arrival)) error {
+	in := intakes.Get().(*intake)
+	defer in.release()
+	if err := in.scanner.ScanSpans(f.raw, f.length); err != nil {
+		return fmt.Errorf("%w: %w", ErrChunk, err)
 	}
-	f.texts.bytes = slices.Clone(in.bytes(int(min(total, 1<<31)), "texts"))
-}
-
-func (in *formReader) rows(f *form) {
-	le := binary.LittleEndian
-	n := in.count(rowBytes-4, "rows")
-	f.trace = readColumn(in, n, 4, "rows", le.Uint32)
-	id := func(b []byte) SpanID { return SpanID(b) }
-	f.id, f.parent = readColumn(in, n, 8, "rows", id), readColumn(in, n, 8, "rows", id)
-	number := func(b []byte) int64 { return int64(le.Uint64(b)) }
-	f.start, f.took = readColumn(in, n, 8, "rows", number), readColumn(in, n, 8, "rows", number)
-	f.at, f.length = readColumn(in, n, 4, "rows", le.Uint32), readColumn(in, n, 4, "rows", le.Uint32)
-	f.name, f.group = readColumn(in, n, 2, "rows", le.Uint16), readColumn(in, n, 2, "rows", le.Uint16)
-	f.kind = slices.Clone(in.bytes(n, "rows"))
-	f.back = make([]uint32, n)
-}
-
-func readColumn[T any](in *formReader, n, size int, what string, read func([]byte) T) []T {
-	b := in.bytes(n*size, what)
-	if in.bad != "" {
-		return nil
-	}
-	out := make([]T, n)
-	for i := range out {
-		out[i] = read(b[i*size:])
-	}
-	return out
-}
-
-// bytes returns the next n bytes; zeros if there are not so many.
-func (in *formReader) bytes(n int, what string) []byte {
-	if in.bad == "" && (n < 0 || n > len(in.src)) {
-		in.bad = what
-	}
-	if in.bad != "" {
-		return make([]byte, 1)
-	}
-	b := in.src[:n]
-	in.src = in.src[n:]
-	return b
-}
-
-func (in *formReader) varint(what string) uint64 {
-	n, size := binary.Uvarint(in.src)
-	if in.bad == "" && size <= 0 {
-		in.bad = what
-	}
-	if in.bad != "" {
-		return 0
-	}
-	in.src = in.src[size:]
-	return n
-}
-
-// count returns a number of things that take size bytes each at least.
-func (in *formReader) count(size int, what string) int {
-	n := in.varint(what)
-	if in.bad == "" && n > uint64(len(in.src)/size) {
-		in.bad = what
-	}
-	if in.bad != "" {
-		return 0
-	}
-	return int(n)
-}
-
-// check looks at what only the whole tells.
-func (in *formReader) check(f *form) {
-	texts, groups := len(f.ends), len(f.groups)
-	if f.shelf >= numShelves || texts > 1<<16 || groups > 1<<16 || f.n() > 1<<16 {
-		in.bad = "size"
+	if n := in.scanner.Invalid; n > 0 {
+		return fmt.Errorf("%w: %d of %d spans without ids", ErrChunk, n, f.n())
 	}
 	for _, g := range f.groups {
-		if int(max(g.resource, g.scope, g.service, g.name)) >= texts {
-			in.bad = "group"
+		in.senders = append(in.senders, sender{
+			resource: f.get(g.resource), scope: f.get(g.scope), keys: &in.scanner.Keys,
+			service: f.texts.string(g.service), name: f.texts.string(g.name),
+		})
+	}
+	finer, a := f.finer, &in.arrival
+	for i := range in.scanner.Spans {
+		a.enter(f.raw, &in.scanner.Spans[i])
+		if a.from = &in.senders[f.group[i]]; len(finer) > 0 && int(finer[0].span) == i {
+			a.row.outcome, finer = finer[0].outcome, finer[1:]
 		}
+		do(a)
 	}
-	for i := range f.packed.ends {
-		end, until := f.packed.ends[i]&^plainBlock, f.packed.until[i]
-		if int(end) > len(f.packed.blocks) || i > 0 && (end < f.packed.ends[i-1]&^plainBlock || until < f.packed.until[i-1]) {
-			in.bad = "block"
-		}
-	}
-	if in.bad != "" {
-		return
-	}
-	size := uint64(f.packed.rawSize())
-	for i := range f.trace {
-		switch {
-		case f.trace[i] != noTrace && int(f.trace[i]) >= len(f.ids):
-			in.bad = "trace of a row"
-		case int(f.name[i]) >= texts || int(f.group[i]) >= groups:
-			in.bad = "text of a row"
-		case f.length[i] == 0 || uint64(f.at[i])+uint64(f.length[i]) > size:
-			in.bad = "message of a row"
-		case f.start[i] < 0 || f.start[i]+f.took[i] < 0 || f.kind[i]&15 > 5 || f.kind[i]>>4 > uint8(aborted) || !f.id[i].IsValid():
-			in.bad = "row"
-		}
-	}
+	return nil
 }

@@ -50,9 +50,13 @@ func (s *Store) AddOTLP(body []byte) (accepted, rejected int, err error) {
 
 // logRequest records a request as it was sent.
 func (s *Store) logRequest(sequence uint64, body []byte, spans int) {
-	if sequence > 0 {
-		s.record(plain, sequence, append([]byte{recordRequest}, body...), spans)
+	if sequence == 0 {
+		return
 	}
+	buf := bodies.Get().(*[]byte)
+	defer keepBody(buf)
+	*buf = appendRequest((*buf)[:0], body)
+	s.record(plain, sequence, *buf, spans)
 }
 
 // intake is what it takes to read one request, used again for the next.
@@ -131,6 +135,16 @@ func (s *Store) take(in *intake, body []byte, e *otlp.Entry, now int64) reason {
 		return tooLarge
 	}
 	a := &in.arrival
+	a.enter(body, e)
+	a.from = &in.senders[e.Group]
+	if !e.Own {
+		return s.insert(a, now)
+	}
+	return s.insertWith(a, in.lifted[e.At], now)
+}
+
+// enter fills a with what a scan of body told of a span in it.
+func (a *arrival) enter(body []byte, e *otlp.Entry) {
 	start := nanos(e.Start)
 	a.trace = e.TraceID
 	a.row = row{
@@ -138,11 +152,6 @@ func (s *Store) take(in *intake, body []byte, e *otlp.Entry, now int64) reason {
 		kind: uint8(min(max(e.Kind, 0), 5)), outcome: outcomeOfStatus(e.Status),
 	}
 	a.message, a.name = body[e.At:e.At+e.Size], body[e.NameAt:e.NameAt+min(e.Name, maxName)]
-	a.from = &in.senders[e.Group]
-	if !e.Own {
-		return s.insert(a, now)
-	}
-	return s.insertWith(a, in.lifted[e.At], now)
 }
 
 // liftAll takes from the spans what servers of this project gave them along.

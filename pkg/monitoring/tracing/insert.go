@@ -123,14 +123,7 @@ func (s *Store) place(shelf int, a *arrival, before uint32) (c *chunk, number ui
 		sh.charge(s, full)
 		s.unpacked = append(s.unpacked, full)
 	}
-	if a.from.chunk != c.number {
-		a.from.group, a.from.chunk = c.place(group{
-			resource: c.intern(a.from.resource), scope: c.intern(a.from.scope),
-			service: c.intern([]byte(a.from.service)), name: c.intern([]byte(a.from.name)),
-		}), c.number
-		c.keys.Join(a.from.keys)
-	}
-	a.row.group, a.row.name = a.from.group, c.intern(a.name)
+	c.enroll(a)
 	number = c.row(c.n())
 	if before != 0 {
 		a.row.back = number - before
@@ -197,17 +190,26 @@ func (s *Store) packFull(but int) {
 		if gone {
 			continue
 		}
+		raw := c.raw
 		p := pack(c)
 		s.mu.Lock()
 		if !c.gone {
-			if !c.seen.Load() && cap(c.raw) <= 2*s.chunkBytes && len(s.used) < packLater {
-				s.used = append(s.used, c.raw)
-			}
 			c.raw, c.packed = nil, p
 			s.shelves[s.shelfNumber(c)].charge(s, c)
 		}
 		s.mu.Unlock()
-		s.publish(c)
+		s.publish(c, source{raw: raw})
+		s.reuse(c, raw)
+	}
+}
+
+// reuse keeps the memory of a chunk that was packed for the next, if no reader
+// may have it.
+func (s *Store) reuse(c *chunk, raw []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !c.gone && !c.seen.Load() && cap(raw) <= 2*s.chunkBytes && len(s.used) < packLater {
+		s.used = append(s.used, raw)
 	}
 }
 

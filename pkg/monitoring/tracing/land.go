@@ -76,7 +76,9 @@ func (s *Store) told(l *local) *form {
 	n := l.note()
 	encoded := string(n.append(nil))
 	for i := range l.spans {
-		f.put(l.arrival(&l.spans[i], s.localSender(l.scopes[l.spans[i].scope])), encoded)
+		sp := &l.spans[i]
+		f.put(l.message(sp), sp.outcome, s.localSender(l.scopes[sp.scope]))
+		f.note(l.trace, encoded)
 	}
 	return f
 }

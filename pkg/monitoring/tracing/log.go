@@ -54,6 +54,7 @@ const (
 	recordRequest byte = iota // an OTLP request as it was sent
 	recordForm                // a chunk's form: spans with an index
 	recordRemoval             // ids of traces
+	recordPacked              // a request, compressed with S2
 )
 
 // ChunkInfo is what a chunk's data tells at once.
@@ -63,23 +64,6 @@ type ChunkInfo struct {
 	Spans, Traces int
 	Start, End    int64 // of the earliest and the latest span, Unix nanoseconds; 0 without spans
 	Arrived       int64 // when the last span came
-}
-
-// DescribeChunk checks a chunk's data as a whole, its checksum too, and says
-// what it is. The error wraps [ErrChunk].
-func DescribeChunk(data []byte) (ChunkInfo, error) {
-	f, err := readForm(data)
-	if err != nil {
-		return ChunkInfo{}, err
-	}
-	c := ChunkInfo{Shelf: f.shelf, Number: f.number, Spans: f.n(), Traces: len(f.ids), Arrived: f.arrived}
-	if f.n() > 0 {
-		c.Start = slices.Min(f.start)
-		for i := range f.start {
-			c.End = max(c.End, f.rows.end(i))
-		}
-	}
-	return c, nil
 }
 
 // sequence returns the number of the next record of a shelf, 0 if there is no
@@ -103,8 +87,9 @@ func (s *Store) record(shelf int, sequence uint64, data []byte, spans int) {
 	}
 }
 
-// publish writes a chunk that has been packed. The caller holds no lock.
-func (s *Store) publish(c *chunk) {
+// publish writes a chunk that has been packed, whose messages are in src. The
+// caller holds no lock.
+func (s *Store) publish(c *chunk, src source) {
 	if s.opts.Log == nil {
 		return
 	}
@@ -112,23 +97,34 @@ func (s *Store) publish(c *chunk) {
 		s.unpublished = append(s.unpublished, c)
 		return
 	}
-	s.mu.RLock()
-	f := s.form(c)
-	through := c.through
-	s.mu.RUnlock()
-	if f == nil {
-		return
+	for s.writeChunk(c, src) {
 	}
-	err := s.opts.Log.Chunk(Chunk{Shelf: f.shelf, Number: c.number, Through: through, Data: f.append(nil)})
+}
+
+// writeChunk writes a chunk as it is now. It is true if that has changed
+// meanwhile, and what was written may have come after what is newer.
+func (s *Store) writeChunk(c *chunk, src source) (again bool) {
+	s.mu.RLock()
+	o := s.outline(c)
+	s.mu.RUnlock()
+	if o == nil {
+		return false
+	}
+	data := o.form(src).press()
+	err := errUnfit
+	if data != nil {
+		err = s.opts.Log.Chunk(Chunk{Shelf: o.shelf, Number: c.number, Through: o.through, Data: data})
+	}
 	if err != nil {
-		s.unlogged.Add(int64(f.n()))
+		s.unlogged.Add(int64(len(o.rows)))
 	}
 	s.mu.RLock()
-	gone := c.gone
+	gone, struck := c.gone, c.struck
 	s.mu.RUnlock()
-	if gone { // meanwhile, and the log may have been told so before it had it
+	if gone { // and the log may have been told so before it had it
 		s.discard(c.number)
 	}
+	return !gone && struck != o.struck
 }
 
 // discard drops chunks from the log. The caller holds no lock.
@@ -141,31 +137,65 @@ func (s *Store) discard(numbers ...uint64) {
 	}
 }
 
-// form returns what is to be written of a packed chunk, nil if it has gone. The
-// caller holds mu, for reading at least.
-func (s *Store) form(c *chunk) *form {
+// outline is what has to be known under mu of a chunk that is to be written;
+// the rest of it does not change.
+type outline struct {
+	c       *chunk
+	shelf   int
+	through uint64
+	arrived int64
+	struck  uint32
+	rows    []uint32              // those that belong to a trace
+	noted   map[uint32]notedTrace // what is known of their traces, by row
+}
+
+// notedTrace is a trace with its encoded note.
+type notedTrace struct {
+	id   TraceID
+	note string
+}
+
+// outline returns that of a packed chunk, nil if it has gone. The caller holds
+// mu, for reading at least.
+func (s *Store) outline(c *chunk) *outline {
 	if c.gone {
 		return nil
 	}
-	f := &form{shelf: s.shelfNumber(c)}
-	f.number, f.arrived, f.texts, f.groups, f.keys, f.packed, f.rows = c.number, c.arrived, c.texts, c.groups, c.keys, c.packed, c.rows
-	f.trace = make([]uint32, c.n())
-	places := map[uint32]uint32{}
+	o := &outline{c: c, shelf: s.shelfNumber(c), through: c.through, arrived: c.arrived, struck: c.struck,
+		rows: make([]uint32, 0, c.live), noted: map[uint32]notedTrace{}}
 	for i, p := range c.trace {
-		f.trace[i] = noTrace
 		if p == noTrace {
 			continue
 		}
-		n, found := places[p]
-		if !found {
-			n = uint32(len(f.ids))
-			places[p] = n
-			f.ids = append(f.ids, s.traces.id[p])
-			if s.traces.flags[p]&noted != 0 {
-				f.notes = append(f.notes, notedTrace{n, s.notes[p]})
-			}
+		o.rows = append(o.rows, uint32(i))
+		if s.traces.flags[p]&noted != 0 {
+			o.noted[uint32(i)] = notedTrace{s.traces.id[p], s.notes[p]}
 		}
-		f.trace[i] = n
+	}
+	return o
+}
+
+// form returns the form of the chunk, whose messages are in src.
+func (o *outline) form(src source) *form {
+	c, f := o.c, newPressed(o.shelf)
+	f.number, f.arrived = c.number, o.arrived
+	f.raw = slices.Grow(f.raw, c.rawSize()+c.rawSize()/16)
+	f.group, f.length = make([]uint16, 0, len(o.rows)), make([]uint32, 0, len(o.rows))
+	senders := make([]sender, len(c.groups))
+	for i, g := range c.groups {
+		senders[i] = c.sender(g)
+	}
+	var u unpacker
+	defer u.close()
+	for _, i := range o.rows {
+		message := u.message(src, c.at[i], c.length[i])
+		if message == nil {
+			continue // its block is damaged
+		}
+		f.put(message, c.outcome(int(i)), &senders[c.group[i]])
+		if t, found := o.noted[i]; found {
+			f.note(t.id, t.note)
+		}
 	}
 	return f
 }
@@ -200,7 +230,7 @@ func (s *Store) settleLog() {
 		}
 	}
 	for _, c := range o.rewritten {
-		s.publish(c)
+		s.publish(c, source{packed: c.packed})
 	}
 	s.discard(o.dropped...)
 }
@@ -218,7 +248,7 @@ func (s *Store) replay() error {
 	}
 	s.packFull(0)
 	for _, c := range s.unpublished {
-		s.publish(c)
+		s.publish(c, source{packed: c.packed})
 	}
 	s.unpublished = nil
 	s.settleLog()

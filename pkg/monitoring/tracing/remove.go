@@ -43,6 +43,9 @@ func (s *Store) strike(p uint32, shelf int, told bool) (n uint32) {
 	s.shelves[shelf].walk(s.traces.head[shelf][p], func(c *chunk, i int) bool {
 		n++
 		c.trace[i] = noTrace
+		if told {
+			c.struck++
+		}
 		if told && c.packed != nil && s.opts.Log != nil && !c.owed {
 			c.owed = true
 			s.owed.rewritten = append(s.owed.rewritten, c)
