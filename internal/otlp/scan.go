@@ -155,7 +155,7 @@ func (s *Scanner) scopeSpans(resource []byte, from, to int) error {
 				}
 				s.Groups = append(s.Groups, group)
 			}
-			if err := s.one(from+begin, from+end); err != nil {
+			if err := s.one(from+begin, from+end, len(s.Groups)-1); err != nil {
 				return err
 			}
 		}
@@ -165,7 +165,7 @@ func (s *Scanner) scopeSpans(resource []byte, from, to int) error {
 }
 
 // ScanSpans indexes Span messages that lie one behind the other in body, so many
-// bytes long each, instead of a request. It finds no groups.
+// bytes long each, instead of a request. There are no groups; the spans are of 0.
 func (s *Scanner) ScanSpans(body []byte, lengths []uint32) error {
 	s.Groups, s.Spans, s.body = s.Groups[:0], slices.Grow(s.Spans[:0], len(lengths)), body
 	s.Invalid, s.Keys, s.glance.keys = 0, KeySet{}, &s.Keys
@@ -174,7 +174,7 @@ func (s *Scanner) ScanSpans(body []byte, lengths []uint32) error {
 		if int(n) > len(body)-from {
 			return fmt.Errorf("%w: span of %d bytes where %d are left", ErrMalformed, n, len(body)-from)
 		}
-		if err := s.one(from, from+int(n)); err != nil {
+		if err := s.one(from, from+int(n), 0); err != nil {
 			return err
 		}
 		from += int(n)
@@ -183,7 +183,7 @@ func (s *Scanner) ScanSpans(body []byte, lengths []uint32) error {
 }
 
 // one indexes the span in body[from:to].
-func (s *Scanner) one(from, to int) error {
+func (s *Scanner) one(from, to, group int) error {
 	raw, g, valid := s.body[from:to], &s.glance, true
 	if !g.Look(raw) {
 		if err := s.span.Decode(raw); err != nil {
@@ -199,7 +199,7 @@ func (s *Scanner) one(from, to int) error {
 	s.Spans = append(s.Spans, Entry{
 		TraceID: g.TraceID, SpanID: g.SpanID, ParentID: g.ParentID, Start: g.Start, End: g.End,
 		At: uint32(from), Size: uint32(to - from), NameAt: uint32(from + g.NameAt), Name: uint32(g.Name),
-		Group: uint32(len(s.Groups) - 1), Kind: g.Kind, Status: g.Status, Own: g.Own,
+		Group: uint32(group), Kind: g.Kind, Status: g.Status, Own: g.Own,
 	})
 	return nil
 }

@@ -49,6 +49,32 @@ func sameAsDecoder(t *testing.T, body []byte) {
 	if got := indexed(&s, body); err == nil && (fmt.Sprint(got) != fmt.Sprint(want) || s.Invalid != invalid) {
 		t.Errorf("scanner sees %d invalid ones and\n%q, decoder %d and\n%q", s.Invalid, got, invalid, want)
 	}
+	if err == nil {
+		sameOfSpans(t, &s, body)
+	}
+}
+
+// sameOfSpans checks that the messages of the spans that a scan found say by
+// themselves what they said in their request.
+func sameOfSpans(t *testing.T, s *otlp.Scanner, body []byte) {
+	t.Helper()
+	var all []byte
+	var lengths []uint32
+	want := slices.Clone(s.Spans)
+	for i := range want {
+		e := &want[i]
+		e.At, e.NameAt, e.Group = uint32(len(all)), e.NameAt-e.At+uint32(len(all)), 0
+		all, lengths = append(all, body[s.Spans[i].At:][:e.Size]...), append(lengths, e.Size)
+	}
+	var again otlp.Scanner
+	if err := again.ScanSpans(all, lengths); err != nil || again.Invalid > 0 || !slices.Equal(again.Spans, want) || s.Invalid == 0 && again.Keys != s.Keys {
+		t.Errorf("ScanSpans: %v, %d invalid ones\n%+v, want\n%+v", err, again.Invalid, again.Spans, want)
+	}
+	if len(all) > 0 {
+		if err := again.ScanSpans(all[1:], lengths); !errors.Is(err, otlp.ErrMalformed) {
+			t.Errorf("ScanSpans of a byte less: %v", err)
+		}
+	}
 }
 
 func field(num protowire.Number, parts ...[]byte) []byte {

@@ -70,24 +70,29 @@ func (c *chunk) fits(size, limit int) bool {
 	return !c.full && c.n() < maxRows && len(c.ends) < maxTexts && len(c.texts.bytes) < maxTextBytes && (len(c.raw) == 0 || len(c.raw)+size <= limit)
 }
 
-// place returns the number of a group.
-func (c *chunk) place(g group) uint16 {
-	i, found := c.places[g]
+// number returns that of g among groups, where it is added if it is new.
+func (g group) number(groups *[]group, places map[group]uint16) uint16 {
+	i, found := places[g]
 	if !found {
-		i = uint16(len(c.groups))
-		c.groups = append(c.groups, g)
-		c.places[g] = i
+		i = uint16(len(*groups))
+		*groups = append(*groups, g)
+		places[g] = i
 	}
 	return i
+}
+
+// groupOf returns the group of what a sender sends.
+func (t *texts) groupOf(from *sender) group {
+	return group{
+		resource: t.intern(from.resource), scope: t.intern(from.scope),
+		service: t.intern([]byte(from.service)), name: t.intern([]byte(from.name)),
+	}
 }
 
 // enroll gives a span its group and the number of its name.
 func (c *chunk) enroll(a *arrival) {
 	if a.from.chunk != c.number {
-		a.from.group, a.from.chunk = c.place(group{
-			resource: c.intern(a.from.resource), scope: c.intern(a.from.scope),
-			service: c.intern([]byte(a.from.service)), name: c.intern([]byte(a.from.name)),
-		}), c.number
+		a.from.group, a.from.chunk = c.groupOf(a.from).number(&c.groups, c.places), c.number
 		c.keys.Join(a.from.keys)
 	}
 	a.row.group, a.row.name = a.from.group, c.intern(a.name)

@@ -36,9 +36,6 @@ const (
 	zstdBody
 )
 
-// errUnfit is about a form that is larger than one can be read.
-var errUnfit = fmt.Errorf("body of more than %d bytes", maxBody)
-
 // maxBody is how large a body is at most. A chunk has 1 MiB of messages or one
 // message, and texts of about 4 MiB.
 const maxBody = 64 << 20
@@ -90,24 +87,10 @@ func (f *form) put(message []byte, o outcome, from *sender) {
 		f.group = append(f.group, f.group[f.n()-1])
 	} else {
 		f.from = from
-		f.group = append(f.group, f.place(group{
-			resource: f.intern(from.resource), scope: f.intern(from.scope),
-			service: f.intern([]byte(from.service)), name: f.intern([]byte(from.name)),
-		}))
+		f.group = append(f.group, f.groupOf(from).number(&f.groups, f.places))
 	}
 	f.length = append(f.length, uint32(len(message)))
 	f.raw = append(f.raw, message...)
-}
-
-// place returns the number of a group.
-func (f *form) place(g group) uint16 {
-	i, found := f.places[g]
-	if !found {
-		i = uint16(len(f.groups))
-		f.groups = append(f.groups, g)
-		f.places[g] = i
-	}
-	return i
 }
 
 // note says once what is known of the trace of the last span.

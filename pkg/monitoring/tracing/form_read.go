@@ -72,7 +72,7 @@ func (in *formReader) spans(f *form) {
 	}
 	f.group, f.length = make([]uint16, n), make([]uint32, n)
 	for i := range f.group {
-		f.group[i] = uint16(in.below(maxTexts, "group of a span"))
+		f.group[i] = uint16(in.below(maxRows, "group of a span"))
 	}
 	for i := range f.length {
 		f.length[i] = uint32(in.below(maxBody, "message"))
@@ -81,11 +81,11 @@ func (in *formReader) spans(f *form) {
 
 func (in *formReader) groups(f *form) {
 	n := in.count(4, "groups")
-	if n > maxTexts {
+	if n > maxRows {
 		in.bad = "groups"
 	}
 	for ; n > 0 && in.bad == ""; n-- {
-		text := func() uint16 { return uint16(in.below(maxTexts, "group")) }
+		text := func() uint16 { return uint16(in.below(mostTexts, "group")) }
 		f.groups = append(f.groups, group{text(), text(), text(), text()})
 	}
 	for _, g := range f.group {
@@ -95,9 +95,13 @@ func (in *formReader) groups(f *form) {
 	}
 }
 
+// mostTexts is how many texts a form has: the last span of a chunk may bring
+// four more than it takes.
+const mostTexts = maxTexts + 4
+
 func (in *formReader) texts(f *form) {
 	n := in.count(1, "texts")
-	if n > maxTexts {
+	if n > mostTexts {
 		in.bad = "texts"
 	}
 	total := uint64(0)

@@ -259,3 +259,29 @@ func TestRemovedSpansLeaveTheirChunk(t *testing.T) {
 	}
 	same(t, everything(t, newStore(t, o)), everything(t, s))
 }
+
+// Each span has a sender of its own: the texts of a chunk run out, and all of
+// them are there again.
+func TestRestartOfManySenders(t *testing.T) {
+	log := newNotebook()
+	o := tracing.Options{Log: log}
+	s := newStore(t, o)
+	var body []byte
+	for n := range 9000 {
+		service, scope := fmt.Sprint("service ", n), fmt.Sprint("scope ", n)
+		if n == 0 {
+			scope = service // so that the last span finds room for one text, and brings four
+		}
+		res := otlp.AppendResource(nil, &otlp.Resource{Attrs: []otlp.KeyValue{{Key: "service.name", Value: otlp.String(service)}}})
+		body = append(body, otlp.AppendResourceSpans(nil, res, &otlp.Scope{Name: scope},
+			otlp.AppendSpan(nil, &otlp.Span{TraceID: traceID(n + 1), SpanID: spanID(1), Name: service}))...)
+	}
+	add(t, s, body)
+	if len(log.chunks) != 1 {
+		t.Fatalf("%d chunks, want one of as many texts as it takes", len(log.chunks))
+	}
+	same(t, everything(t, newStore(t, o)), everything(t, s))
+	if log.damaged > 0 {
+		t.Errorf("%d errors", log.damaged)
+	}
+}

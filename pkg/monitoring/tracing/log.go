@@ -9,10 +9,10 @@ import (
 // it begins. A store without one keeps its spans in memory alone.
 //
 // Spans go into it twice: as a record, before they are acknowledged, and later
-// in a chunk, compressed and with their index, when some thousand have come. A
-// chunk stands for all records of its shelf up to its Through, which may go when
-// it is written. What the store evicts it drops here too, after what it moved
-// elsewhere has been recorded.
+// in a chunk, compressed, when some thousand have come. A chunk stands for all
+// records of its shelf up to its Through, which may go when it is written. What
+// the store evicts it drops here too, after what it moved elsewhere has been
+// recorded.
 //
 // The methods are called from many goroutines at once, never with a lock of the
 // store held but perhaps with that of one active trace. Records may come out of
@@ -111,11 +111,7 @@ func (s *Store) writeChunk(c *chunk, src source) (again bool) {
 		return false
 	}
 	data := o.form(src).press()
-	err := errUnfit
-	if data != nil {
-		err = s.opts.Log.Chunk(Chunk{Shelf: o.shelf, Number: c.number, Through: o.through, Data: data})
-	}
-	if err != nil {
+	if data == nil || s.opts.Log.Chunk(Chunk{Shelf: o.shelf, Number: c.number, Through: o.through, Data: data}) != nil {
 		s.unlogged.Add(int64(len(o.rows)))
 	}
 	s.mu.RLock()
