@@ -52,8 +52,6 @@ func (r *rows) add(x *row) {
 
 func (r *rows) outcome(i int) outcome { return outcome(r.kind[i] >> 4) }
 
-func (r *rows) end(i int) int64 { return r.start[i] + r.took[i] }
-
 // resize gives each column room for n rows and no more.
 func (r *rows) resize(n int) {
 	r.trace, r.id, r.parent = resized(r.trace, n), resized(r.id, n), resized(r.parent, n)
