@@ -20,8 +20,8 @@ import (
 // one compressed chunk of all five, 230 kB with its index, and the batches are
 // forgotten. Neither waits for the disk; disk-B/op is what is there in the end.
 func BenchmarkDisk(b *testing.B) {
-	batch, chunk := noise(195_000), noise(230_000)
-	const keep = 256_000_000 / 230_000 // chunks
+	batch, chunk := noise(37_000), noise(128_000)
+	const keep = 256_000_000 / 128_000 // chunks
 	b.Run("impl=pulsectl", func(b *testing.B) {
 		dir := b.TempDir()
 		db := must(tracedb.Open(dir, tracedb.Options{Sync: 1 << 40}))
@@ -44,7 +44,7 @@ func BenchmarkDisk(b *testing.B) {
 			ok(b, err)
 			_, err = batches.DropBefore(batches.Next())
 			ok(b, err)
-			_, err = chunks.Shrink(keep * 230_000)
+			_, err = chunks.Shrink(keep * 128_000)
 			ok(b, err)
 		})
 	})
