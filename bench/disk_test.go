@@ -16,9 +16,9 @@ import (
 )
 
 // BenchmarkDisk keeps what the trace store gives its disk for five batches of
-// 500 spans, in a store of at most 256 MB: each batch as it came, 195 kB, then
-// one compressed chunk of all five, 230 kB with its index, and the batches are
-// forgotten. Neither waits for the disk; disk-B/op is what is there in the end.
+// 500 spans, in a store of at most 256 MB: each batch, 37 kB, then one chunk of
+// all five, 128 kB, both compressed before, and the batches are forgotten. Neither
+// waits for the disk; disk-MB is what is there in the end.
 func BenchmarkDisk(b *testing.B) {
 	batch, chunk := noise(37_000), noise(128_000)
 	const keep = 256_000_000 / 128_000 // chunks
