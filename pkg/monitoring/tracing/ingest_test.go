@@ -139,6 +139,12 @@ func TestGetByPrefix(t *testing.T) {
 	if tr, err := s.Get("00000001"); err != nil || tr.TraceID != fmt.Sprintf("%x", traceID(1)) {
 		t.Errorf("unique prefix: %s, %v", tr.TraceID, err)
 	}
+	add(t, s, batch(t, 1, 1, func(_ int, sp *otlp.Span) { sp.TraceID = [16]byte{0xab, 0xcd} }))
+	for _, id := range []string{"ABCD", "abcd", "ABCD" + strings.Repeat("0", 28)} {
+		if tr, err := s.Get(id); err != nil || tr.TraceID != "abcd"+strings.Repeat("0", 28) {
+			t.Errorf("Get(%q): %s, %v", id, tr.TraceID, err)
+		}
+	}
 	_, err := s.Get("0000")
 	var ambiguous *tracing.AmbiguousError
 	if !errors.As(err, &ambiguous) || ambiguous.Total != 20 || len(ambiguous.Candidates) != 10 {

@@ -50,6 +50,7 @@ func (s *Store) find(id string) (*view, error) {
 	if len(id) < 4 || len(id) > 32 {
 		return nil, fmt.Errorf("%w: %q is no trace id nor 4 or more of its first digits", ErrNotFound, clip(id, 64))
 	}
+	id = strings.ToLower(id) // some tools print them so
 	full, err := ParseTraceID(id)
 	if err != nil {
 		if full, err = s.complete(id); err != nil {
