@@ -145,9 +145,13 @@ func TestGetByPrefix(t *testing.T) {
 			t.Errorf("Get(%q): %s, %v", id, tr.TraceID, err)
 		}
 	}
+	add(t, s, batch(t, 1, 1, func(_ int, sp *otlp.Span) { sp.TraceID = [16]byte{8: 0x5a, 15: 0xf1} }))
+	if tr, err := s.Get("5a000000000000f1"); err != nil || tr.TraceID != strings.Repeat("0", 16)+"5a000000000000f1" {
+		t.Errorf("a 64-bit id: %s, %v", tr.TraceID, err)
+	}
 	_, err := s.Get("0000")
 	var ambiguous *tracing.AmbiguousError
-	if !errors.As(err, &ambiguous) || ambiguous.Total != 20 || len(ambiguous.Candidates) != 10 {
+	if !errors.As(err, &ambiguous) || ambiguous.Total != 21 || len(ambiguous.Candidates) != 10 {
 		t.Errorf("ambiguous prefix: %v", err)
 	}
 	for _, id := range []string{"", "000", "ffff", strings.Repeat("0", 32), strings.Repeat("a", 33), "zzzz"} {
