@@ -117,12 +117,16 @@ func TestForeignSecretsAndHugeValues(t *testing.T) {
 			sp.Attrs[1].Value.Str = strings.Repeat("x", 2<<20)
 		}
 	})
-	if accepted, rejected, err := s.AddOTLP(body); accepted != 1 || rejected != 1 || err != nil || s.Stats().Dropped["too_large"] != 1 {
+	if accepted, rejected, err := s.AddOTLP(body); accepted != 2 || rejected != 0 || err != nil || s.Stats().Dropped["too_large"] != 0 {
 		t.Errorf("a span of 512 kB and one of 2 MB: %d accepted, %d rejected, %v", accepted, rejected, err)
 	}
-	sp := get(t, s).Spans[0]
-	if sp.Tags["http.request.header.cookie"] != "***" || len(sp.Tags["huge"].(string)) != 16<<10 || sp.Dropped.Value() != 1 {
-		t.Errorf("cookie %v, huge of %d bytes, %d dropped", sp.Tags["http.request.header.cookie"], len(sp.Tags["huge"].(string)), sp.Dropped.Value())
+	for _, sp := range get(t, s).Spans {
+		if sp.Tags["http.request.header.cookie"] != "***" || len(sp.Tags["huge"].(string)) != 16<<10 || sp.Dropped.Value() != 1 {
+			t.Errorf("cookie %v, huge of %d bytes, %d dropped", sp.Tags["http.request.header.cookie"], len(sp.Tags["huge"].(string)), sp.Dropped.Value())
+		}
+	}
+	if n := s.Stats().Bytes; n > 1<<20 {
+		t.Errorf("%d bytes kept, want the 2 MB cut", n)
 	}
 	tag, err := tracing.ParseTag("http.request.header.cookie=S3CRET")
 	if page, _ := s.Find(tracing.Query{Tags: []tracing.Tag{tag}}); err != nil || page.Total != 0 {
@@ -130,6 +134,21 @@ func TestForeignSecretsAndHugeValues(t *testing.T) {
 	}
 	if page, _ := s.Find(tracing.Query{Text: "s3cret"}); page.Total != 0 {
 		t.Error("a text filter tells the secret")
+	}
+}
+
+// A span that is too large within the limits, too, is refused.
+func TestSpanBeyondAllLimits(t *testing.T) {
+	s := newStore(t, tracing.Options{})
+	body := batch(t, 1, 2, func(_ int, sp *otlp.Span) {
+		if sp.ParentID != [8]byte{} {
+			for i := range 100 {
+				sp.Attrs = append(sp.Attrs, otlp.KeyValue{Key: fmt.Sprint(i), Value: otlp.String(strings.Repeat("x", 16<<10))})
+			}
+		}
+	})
+	if accepted, rejected, err := s.AddOTLP(body); accepted != 1 || rejected != 1 || err != nil || s.Stats().Dropped["too_large"] != 1 {
+		t.Errorf("%d accepted, %d rejected, %v", accepted, rejected, err)
 	}
 }
 
