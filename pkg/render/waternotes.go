@@ -97,8 +97,11 @@ func (f *fall) keptNotes() (notes []string) {
 	if orphans > 0 {
 		notes = append(notes, plural(orphans, "span")+" without a parent here: it was not sent, is not kept, or still runs elsewhere.")
 	}
-	if dropped > 0 {
-		notes = append(notes, fmt.Sprintf("Beyond their limits %s attributes, events and links were dropped before they came here.", count(dropped)))
+	switch {
+	case dropped == 1:
+		notes = append(notes, "1 attribute, event or link was beyond the limits: it was dropped, or its text cut.")
+	case dropped > 1:
+		notes = append(notes, count(dropped)+" attributes, events and links were beyond the limits: they were dropped, or their texts cut.")
 	}
 	return notes
 }
