@@ -182,7 +182,7 @@ func (d *doors) receive(m *monitoring.Monitor, mux *http.ServeMux, log *slog.Log
 		m.Receive(mux, rt.Pattern, rt.Handler)
 		m.Receive(alone, rt.Pattern, rt.Handler)
 	}
-	zipkin := receiver.NewZipkin(d.forward.After(m.Traces.AddOTLP), log)
+	zipkin := rc.Zipkin()
 	m.Receive(mux, "POST /api/v2/spans", zipkin)
 	m.Receive(alone, "POST /api/v2/spans", zipkin)
 	text := "This port takes spans by OTLP. The API is at " + d.api.Addr().String() + ".\n"

@@ -62,19 +62,34 @@ func (a *app) exportTraces(ctx context.Context, ids []string, o exportOptions) e
 		return &usageError{fmt.Errorf("protobuf is not for a terminal: want --output-file FILE, or a pipe"), "pulsectl traces export"}
 	}
 	var all traceformat.Data
+	var silent []api.Result[struct{}]
 	for _, sel := range sels {
 		rs, err := a.exported(ctx, sel, o.Narrow)
 		if err != nil {
 			return err
 		}
 		rs = found(rs)
-		if failed := a.report(failures(rs)); len(failed) > 0 {
-			return &fleetError{failed, len(rs) - len(failed)}
-		}
 		for _, r := range rs {
 			all = append(all, r.Value...)
 		}
+		failed := failures(rs)
+		if len(failed) == len(rs) {
+			return &fleetError{a.report(failed), 0}
+		}
+		for _, f := range failed {
+			if !slices.ContainsFunc(silent, func(s api.Result[struct{}]) bool { return s.Instance == f.Instance }) {
+				silent = append(silent, f)
+			}
+		}
 	}
+	if err := a.writeTraces(all, o); err != nil || len(silent) == 0 {
+		return err
+	}
+	return &fleetError{a.report(silent), 1} // of the traces' servers, one at least
+}
+
+// writeTraces writes them to standard output or to a file.
+func (a *app) writeTraces(all traceformat.Data, o exportOptions) error {
 	b, err := traceformat.Write(traceformat.Format(o.Format), all)
 	if err != nil {
 		return err

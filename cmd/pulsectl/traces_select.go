@@ -162,8 +162,28 @@ func (s selector) find(ctx context.Context, c *client.Client, narrow client.Trac
 		}
 	}
 	var err error
-	p.trace, err = c.Trace(ctx, p.trace.TraceID)
+	p.trace, err = wholeTrace(ctx, c, p.trace.TraceID)
 	return p, err
+}
+
+// wholeTrace returns a trace with its spans. Of one that is too long for an
+// answer of the API it fetches the export, of which four times as many spans
+// fit. If that cannot be had the answer stands, which says that it is cut.
+func wholeTrace(ctx context.Context, c *client.Client, id string) (api.Trace, error) {
+	t, err := c.Trace(ctx, id)
+	if err != nil || !t.Truncated {
+		return t, err
+	}
+	request, truncated, err := c.ExportTrace(ctx, t.TraceID)
+	if err != nil {
+		return t, nil
+	}
+	whole, err := foreignTrace(request)
+	if err != nil || len(whole.Spans) < len(t.Spans) {
+		return t, nil
+	}
+	t.Spans, t.Truncated = whole.Spans, truncated
+	return t, nil
 }
 
 // summary returns the trace that a name stands for on one server, without its

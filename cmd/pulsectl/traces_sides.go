@@ -168,7 +168,7 @@ func (a *app) pickSide(ctx context.Context, sel selector, rs []api.Result[[]api.
 	}
 	at := slices.IndexFunc(cs, func(c *client.Client) bool { return c.Instance() == all[i].from })
 	s.source = all[i].from
-	s.trace, err = cs[at].Trace(ctx, all[i].trace.TraceID)
+	s.trace, err = wholeTrace(ctx, cs[at], all[i].trace.TraceID)
 	return s, err
 }
 

@@ -57,6 +57,8 @@ func answer(f func(*http.Request) (any, error)) http.Handler {
 		out, status := traceformat.JaegerAnswer{Data: data}, http.StatusOK
 		if list, ok := data.([]string); ok {
 			out.Total = len(list)
+		} else if list, ok := data.([]operation); ok {
+			out.Total = len(list)
 		}
 		if err != nil {
 			var e *api.Error
@@ -280,7 +282,7 @@ func tags(v url.Values, q *tracing.Query) error {
 		wanted[key] = value
 	}
 	for _, s := range v["tags"] {
-		var m map[string]any
+		var m api.Attributes // which keeps numbers as they are written
 		if err := json.Unmarshal([]byte(s), &m); err != nil {
 			return bad("malformed 'tags' parameter, cannot unmarshal JSON: %.200v", err)
 		}

@@ -27,7 +27,7 @@ func filled(t *testing.T) http.Handler {
 		id, status := [16]byte{15: i + 1}, 2*int32(i)
 		for service, sp := range map[string]otlp.Span{
 			"web":  {TraceID: id, SpanID: [8]byte{1}, Name: "GET /", Kind: 2, Start: base, End: base + uint64(i+1)*1e8, Status: status},
-			"shop": {TraceID: id, SpanID: [8]byte{2}, ParentID: [8]byte{1}, Name: "buy", Kind: 2, Start: base + 1, End: base + 2, Attrs: []otlp.KeyValue{{Key: "n", Value: otlp.Int(int64(i))}}},
+			"shop": {TraceID: id, SpanID: [8]byte{2}, ParentID: [8]byte{1}, Name: "buy", Kind: 2, Start: base + 1, End: base + 2, Attrs: []otlp.KeyValue{{Key: "n", Value: otlp.Int(int64(i))}, {Key: "size", Value: otlp.Int(10485760)}}},
 		} {
 			res := otlp.AppendResource(nil, &otlp.Resource{Attrs: []otlp.KeyValue{{Key: "service.name", Value: otlp.String(service)}}})
 			if _, _, err := store.AddOTLP(otlp.AppendResourceSpans(nil, res, &otlp.Scope{}, otlp.AppendSpan(nil, &sp))); err != nil {
@@ -68,6 +68,7 @@ func TestAnswers(t *testing.T) {
 		{"/api/traces?service=web&tags=" + url.QueryEscape(`{"error":"true"}`), 200, second},
 		{"/api/traces?service=shop&tags=" + url.QueryEscape(`{"n":1}`), 200, second},
 		{"/api/traces?service=shop&tag=n:0", 200, first},
+		{"/api/traces?service=shop&tags=" + url.QueryEscape(`{"size":10485760}`), 200, first + " " + second},
 		{fmt.Sprintf("/api/traces?service=web&start=%d&end=%d", now-36e8, now), 200, first + " " + second},
 		{fmt.Sprintf("/api/traces?service=web&start=%d&end=%d", now-6e7, now), 200, ""},
 		{"/api/traces?service=web&lookback=5m", 200, ""},

@@ -13,11 +13,12 @@ const (
 	httpProtobuf protocol = iota
 	httpJSON
 	grpcProtobuf
+	zipkinJSON
 	numProtocols
 )
 
 func (p protocol) String() string {
-	return [numProtocols]string{"http/protobuf", "http/json", "grpc"}[p]
+	return [numProtocols]string{"http/protobuf", "http/json", "grpc", "zipkin"}[p]
 }
 
 // outcome is what became of a request.

@@ -2,7 +2,6 @@ package receiver_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -104,25 +103,22 @@ func TestForward(t *testing.T) {
 	}
 }
 
-// A door of another protocol forwards what its own way of keeping took.
-func TestForwardAfterAnotherDoor(t *testing.T) {
+// What comes by Zipkin's door is forwarded too.
+func TestForwardFromZipkin(t *testing.T) {
 	url, asked := scripted(t, status(200))
 	f, _ := forwarding(t, receiver.ForwardOptions{URL: url})
-	keep := f.After(func(body []byte) (int, int, error) {
-		if len(body) == 0 {
-			return 0, 0, errors.New("nothing")
-		}
-		return 3, 1, nil
-	})
-	if _, _, err := keep(nil); err == nil {
-		t.Error("the error is gone")
+	rc, err := receiver.New(receiver.Options{Keep: func([]byte) (int, int, error) { return 3, 1, nil }, Forward: f})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if a, r, err := keep([]byte{0x0a, 0}); a != 3 || r != 1 || err != nil {
-		t.Errorf("kept %d, %d, %v", a, r, err)
+	w := httptest.NewRecorder()
+	rc.Zipkin().ServeHTTP(w, httptest.NewRequest("POST", "/api/v2/spans", strings.NewReader(zipkinSpans)))
+	if w.Code != 202 || !strings.Contains(w.Body.String(), "1 spans were not kept") {
+		t.Errorf("%d %q", w.Code, w.Body)
 	}
 	eventually(t, "the spans", func() bool { return f.Stats().Sent == 3 && asked.Load() == 1 })
-	if a, _, _ := (*receiver.Forwarder)(nil).After(func([]byte) (int, int, error) { return 7, 0, nil })(nil); a != 7 {
-		t.Errorf("without a forwarder %d are kept", a)
+	if n := requests(t, rc, "zipkin", "partial"); n != 1 {
+		t.Errorf("%g requests counted as partial, want 1", n)
 	}
 }
 

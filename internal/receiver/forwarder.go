@@ -116,21 +116,6 @@ func (f *Forwarder) offer(body []byte, spans int, via string) {
 	f.drop(queueFull, lost, nil)
 }
 
-// After returns keep with the forwarding of what it took: for doors of other
-// protocols, whose batches were at no other server of this kind before. A nil
-// Forwarder returns keep.
-func (f *Forwarder) After(keep func([]byte) (int, int, error)) func([]byte) (accepted, rejected int, err error) {
-	if f == nil {
-		return keep
-	}
-	return func(body []byte) (accepted, rejected int, err error) {
-		if accepted, rejected, err = keep(body); err == nil {
-			f.offer(body, accepted, "")
-		}
-		return accepted, rejected, err
-	}
-}
-
 // Run forwards until ctx is done, then for Options.Drain what still waits.
 func (f *Forwarder) Run(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))

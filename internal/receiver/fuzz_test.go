@@ -70,6 +70,27 @@ func FuzzReceive(f *testing.F) {
 // inFlight reads the gauge of the bytes in flight.
 func inFlight(t *testing.T, rc *receiver.Receiver) float64 {
 	t.Helper()
+	return family(t, rc, "pulse_api_receiver_in_flight_bytes").GetMetric()[0].GetGauge().GetValue()
+}
+
+// requests reads how many requests of a protocol had an outcome.
+func requests(t *testing.T, rc *receiver.Receiver, protocol, outcome string) float64 {
+	t.Helper()
+	for _, m := range family(t, rc, "pulse_api_receiver_requests_total").GetMetric() {
+		of := map[string]string{}
+		for _, l := range m.GetLabel() {
+			of[l.GetName()] = l.GetValue()
+		}
+		if of["protocol"] == protocol && of["outcome"] == outcome {
+			return m.GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no counter of %s requests that were %s", protocol, outcome)
+	return 0
+}
+
+func family(t *testing.T, rc *receiver.Receiver, name string) *dto.MetricFamily {
+	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
 	if err := registry.Register(rc); err != nil {
 		t.Fatal(err)
@@ -79,15 +100,13 @@ func inFlight(t *testing.T, rc *receiver.Receiver) float64 {
 		t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "pulse_api_receiver_in_flight_bytes" {
-			return value(f)
+		if f.GetName() == name {
+			return f
 		}
 	}
-	t.Fatal("no gauge of the bytes in flight")
-	return 0
+	t.Fatalf("no metric %s", name)
+	return nil
 }
-
-func value(f *dto.MetricFamily) float64 { return f.GetMetric()[0].GetGauge().GetValue() }
 
 // What reads as headers has none of an export's own, and no control characters.
 func FuzzParseHeaders(f *testing.F) {

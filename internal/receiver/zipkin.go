@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"mime"
 	"net/http"
 	"strconv"
@@ -30,53 +29,47 @@ const (
 // 400 with a sentence where they are no such list; 503 with Retry-After means
 // send it again.
 type Zipkin struct {
-	keep   func(body []byte) (accepted, rejected int, err error)
-	log    *slog.Logger
+	rc     *Receiver
 	places chan struct{}
 }
 
-// NewZipkin returns a Zipkin that hands on what comes in as an OTLP
-// ExportTraceServiceRequest in protobuf, as (*tracing.Store).AddOTLP takes it. A
-// nil log discards.
-func NewZipkin(keep func(body []byte) (accepted, rejected int, err error), log *slog.Logger) *Zipkin {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &Zipkin{keep: keep, log: log, places: make(chan struct{}, zipkinParallel)}
+// Zipkin returns a door for Zipkin's reporters. What comes in is handed on as an
+// OTLP ExportTraceServiceRequest in protobuf, counted and its refusals logged
+// with those of OTLP.
+func (rc *Receiver) Zipkin() *Zipkin {
+	return &Zipkin{rc: rc, places: make(chan struct{}, zipkinParallel)}
 }
 
 // zipkinError is an answer that is not 202.
-type zipkinError struct {
-	status  int
-	message string
+func zipkinError(o outcome, status int, message string) error {
+	return &refusal{outcome: o, status: status, message: message}
 }
-
-func (e *zipkinError) Error() string { return e.message }
 
 // ServeHTTP takes one list of spans.
 func (z *Zipkin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rejected, err := z.take(w, r)
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if err == nil {
+		z.rc.counts.add(zipkinJSON, accepted)
 		w.WriteHeader(http.StatusAccepted)
 		if rejected > 0 {
+			z.rc.counts.add(zipkinJSON, partial)
 			fmt.Fprintf(w, "%d spans were not kept: a limit on the span or its trace is reached\n", rejected)
 		}
 		return
 	}
-	no := &zipkinError{http.StatusBadRequest, err.Error()}
-	errors.As(err, &no)
+	no := asRefusal(err)
+	z.rc.refused(r, zipkinJSON, no)
 	if no.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
 	w.WriteHeader(no.status)
 	fmt.Fprintln(w, no.message) // a client that has gone is nobody to tell
-	z.log.LogAttrs(r.Context(), slog.LevelWarn, "spans refused", slog.String("remote_addr", r.RemoteAddr), slog.String("protocol", "zipkin"), slog.String("error", no.message))
 }
 
 func (z *Zipkin) take(w http.ResponseWriter, r *http.Request) (rejected int, err error) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); r.Header.Get("Content-Type") != "" && (err != nil || media != "application/json") {
-		return 0, &zipkinError{http.StatusUnsupportedMediaType, fmt.Sprintf("content type %.100q is not taken: send application/json", r.Header.Get("Content-Type"))}
+		return 0, zipkinError(unsupported, http.StatusUnsupportedMediaType, fmt.Sprintf("content type %.100q is not taken: send application/json", r.Header.Get("Content-Type")))
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), zipkinWait)
 	defer cancel()
@@ -84,7 +77,7 @@ func (z *Zipkin) take(w http.ResponseWriter, r *http.Request) (rejected int, err
 	case z.places <- struct{}{}:
 		defer func() { <-z.places }()
 	case <-ctx.Done():
-		return 0, &zipkinError{http.StatusServiceUnavailable, "too many requests at once, send again later"}
+		return 0, zipkinError(full, http.StatusServiceUnavailable, "too many requests at once, send again later")
 	}
 	conn := http.NewResponseController(w) // a writer that cannot set deadlines is not a connection
 	_ = conn.SetReadDeadline(time.Now().Add(zipkinBody))
@@ -101,8 +94,7 @@ func (z *Zipkin) take(w http.ResponseWriter, r *http.Request) (rejected int, err
 	if err != nil {
 		return 0, err
 	}
-	_, rejected, err = z.keep(request)
-	return rejected, err
+	return z.rc.keep(r, request)
 }
 
 // readZipkin reads and inflates a body.
@@ -120,7 +112,7 @@ func readZipkin(body io.Reader, encoding string) (b []byte, err error) {
 			plain = d
 		}
 	default:
-		return nil, &zipkinError{http.StatusUnsupportedMediaType, fmt.Sprintf("content encoding %.100q is not taken: send gzip, zstd or none", encoding)}
+		return nil, zipkinError(unsupported, http.StatusUnsupportedMediaType, fmt.Sprintf("content encoding %.100q is not taken: send gzip, zstd or none", encoding))
 	}
 	if err == nil {
 		b, err = io.ReadAll(io.LimitReader(plain, zipkinMaxBytes+1))
@@ -128,7 +120,7 @@ func readZipkin(body io.Reader, encoding string) (b []byte, err error) {
 	var long *http.MaxBytesError
 	switch {
 	case errors.As(err, &long) || len(b) > zipkinMaxBytes || errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded):
-		return nil, &zipkinError{http.StatusRequestEntityTooLarge, "the request is larger than " + strconv.Itoa(zipkinMaxBytes) + " bytes, compressed or inflated: send smaller lists"}
+		return nil, zipkinError(tooLarge, http.StatusRequestEntityTooLarge, "the request is larger than "+strconv.Itoa(zipkinMaxBytes)+" bytes, compressed or inflated: send smaller lists")
 	case err != nil:
 		return nil, fmt.Errorf("read body: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -24,7 +25,12 @@ func TestZipkin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(receiver.NewZipkin(store.AddOTLP, nil))
+	var logged bytes.Buffer
+	rc, err := receiver.New(receiver.Options{Keep: store.AddOTLP, Log: slog.New(slog.NewTextHandler(&logged, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(rc.Zipkin())
 	defer srv.Close()
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)
@@ -66,6 +72,14 @@ func TestZipkin(t *testing.T) {
 				t.Errorf("%s %q, want %d and %q", resp.Status, said, tt.status, tt.says)
 			}
 		})
+	}
+	for what, want := range map[string]float64{"accepted": 3, "invalid": 6, "unsupported": 2, "too_large": 1} {
+		if n := requests(t, rc, "zipkin", what); n != want {
+			t.Errorf("%g requests counted as %s, want %g", n, what, want)
+		}
+	}
+	if n := strings.Count(logged.String(), "spans refused"); n == 0 || n > 3 {
+		t.Errorf("%d lines about 9 refusals, want one a second:\n%s", n, &logged)
 	}
 	got, err := store.Get("000000000000000048485a3953bb6124")
 	if err != nil || got.SpanCount.Value() != 1 || got.Service != "web" || got.Status != api.StatusError || got.Spans[0].StatusMessage != "boom" ||

@@ -106,6 +106,8 @@ func readNativeRest(n *node, sp *otlp.Span) {
 		for _, f := range l.members() {
 			switch {
 			case f.name == "timestamp" || f.name == "message":
+			case f.name == "attribute.timestamp" || f.name == "attribute.message" || f.name == "attribute.level": // see api.SpanLog
+				e.Attrs = append(e.Attrs, otlp.KeyValue{Key: strings.TrimPrefix(f.name, "attribute."), Value: untyped(f)})
 			case f.name == "level" && (f.v == "info" || f.v == "error" && e.Name == "exception"): // what the API says where nothing does
 			default:
 				e.Attrs = append(e.Attrs, otlp.KeyValue{Key: f.name, Value: untyped(f)})

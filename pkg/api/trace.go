@@ -42,14 +42,14 @@ func (n *Nano) UnmarshalJSON(b []byte) error {
 // Trace is one request's work across services. Fields below Spans come from
 // this project's servers only. Whoever receives a Trace owns it.
 type Trace struct {
-	TraceID   string         `json:"trace_id"`
-	RequestID string         `json:"request_id"`
-	UserID    *string        `json:"user_id"`
-	StartTime Time           `json:"start_time"`
-	EndTime   Time           `json:"end_time"` // zero while active
-	Duration  *Seconds       `json:"duration"` // nil while active
-	Metadata  map[string]any `json:"metadata"`
-	Spans     []Span         `json:"spans,omitempty"` // in the order of their starts; absent from summaries
+	TraceID   string     `json:"trace_id"`
+	RequestID string     `json:"request_id"`
+	UserID    *string    `json:"user_id"`
+	StartTime Time       `json:"start_time"`
+	EndTime   Time       `json:"end_time"` // zero while active
+	Duration  *Seconds   `json:"duration"` // nil while active
+	Metadata  Attributes `json:"metadata"`
+	Spans     []Span     `json:"spans,omitempty"` // in the order of their starts; absent from summaries
 
 	StartUnixNano Nano           `json:"start_unix_nano,omitempty"`
 	Root          string         `json:"root,omitempty"` // operation of the root span
@@ -73,15 +73,15 @@ type TraceService struct {
 // Span is one operation within a trace. Fields below Status come from this
 // project's servers only.
 type Span struct {
-	SpanID        string         `json:"span_id"`
-	ParentSpanID  *string        `json:"parent_span_id"`
-	OperationName string         `json:"operation_name"`
-	StartTime     Time           `json:"start_time"`
-	EndTime       Time           `json:"end_time"` // zero while running
-	Duration      *Seconds       `json:"duration"` // nil while running
-	Tags          map[string]any `json:"tags"`     // OTLP attributes
-	Logs          []SpanLog      `json:"logs"`     // OTLP events
-	Status        Status         `json:"status"`
+	SpanID        string     `json:"span_id"`
+	ParentSpanID  *string    `json:"parent_span_id"`
+	OperationName string     `json:"operation_name"`
+	StartTime     Time       `json:"start_time"`
+	EndTime       Time       `json:"end_time"` // zero while running
+	Duration      *Seconds   `json:"duration"` // nil while running
+	Tags          Attributes `json:"tags"`     // OTLP attributes
+	Logs          []SpanLog  `json:"logs"`     // OTLP events
+	Status        Status     `json:"status"`
 
 	StartUnixNano Nano       `json:"start_unix_nano,omitempty"`
 	Service       string     `json:"service,omitempty"`
@@ -94,26 +94,37 @@ type Span struct {
 
 // SpanLink points from a span to one of another trace.
 type SpanLink struct {
-	TraceID string         `json:"trace_id"`
-	SpanID  string         `json:"span_id"`
-	Tags    map[string]any `json:"tags,omitempty"`
+	TraceID string     `json:"trace_id"`
+	SpanID  string     `json:"span_id"`
+	Tags    Attributes `json:"tags,omitempty"`
 }
 
 // SpanLog is something that happened while a span ran. Its fields stand beside
-// timestamp, level and message in the JSON object.
+// timestamp, level and message in the JSON object; one that has such a name
+// itself is written as attribute.NAME.
 type SpanLog struct {
 	Timestamp Time
 	Level     string
 	Message   string
-	Fields    map[string]any
+	Fields    Attributes
 }
 
-// MarshalJSON writes the fields and the three named members as one object; a
-// field of their names does not reach the wire.
+// logMembers are the members of a SpanLog that are no fields.
+var logMembers = [...]string{"timestamp", "level", "message"}
+
+// besideMember begins the name of a field that is called like one of those.
+const besideMember = "attribute."
+
+// MarshalJSON writes the fields and the three named members as one object.
 func (l SpanLog) MarshalJSON() ([]byte, error) {
-	m := make(map[string]any, len(l.Fields)+3)
+	m := make(map[string]any, len(l.Fields)+len(logMembers))
 	for k, v := range l.Fields {
 		m[k] = v
+	}
+	for _, name := range logMembers {
+		if v, taken := l.Fields[name]; taken {
+			m[besideMember+name] = v
+		}
 	}
 	m["timestamp"], m["level"], m["message"] = l.Timestamp, l.Level, l.Message
 	return json.Marshal(m)
@@ -133,9 +144,13 @@ func (l *SpanLog) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &l.Fields); err != nil {
 		return err
 	}
-	delete(l.Fields, "timestamp")
-	delete(l.Fields, "level")
-	delete(l.Fields, "message")
+	for _, name := range logMembers {
+		delete(l.Fields, name)
+		if v, found := l.Fields[besideMember+name]; found {
+			delete(l.Fields, besideMember+name)
+			l.Fields[name] = v
+		}
+	}
 	return nil
 }
 

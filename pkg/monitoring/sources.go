@@ -67,7 +67,7 @@ func (m *Monitor) cacheSamples() []metric.CacheSample {
 
 func (m *Monitor) traceSample() metric.TraceSample {
 	st := m.Traces.Stats()
-	out := metric.TraceSample{Stored: int64(st.Traces), Received: uint64(st.Received), Dropped: map[string]uint64{}}
+	out := metric.TraceSample{Stored: int64(st.Traces), Received: uint64(st.Received), Unlogged: uint64(st.Unlogged), Dropped: map[string]uint64{}}
 	for reason, n := range st.Dropped {
 		out.Dropped[reason] = uint64(n)
 	}

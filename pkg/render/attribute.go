@@ -2,6 +2,7 @@ package render
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -188,9 +189,18 @@ func paragraph(text string, w int) (lines []string) {
 	return lines
 }
 
+// tagText writes an attribute's value: text as it is, all else as in JSON.
 func tagText(v any) string {
-	if f, ok := v.(float64); ok && f == float64(int64(f)) {
-		return fmt.Sprint(int64(f)) // JSON's whole numbers come as floats
+	switch v := v.(type) {
+	case string:
+		return v
+	case []any, map[string]any, nil:
+		var b strings.Builder
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if e.Encode(v) == nil {
+			return strings.TrimSuffix(b.String(), "\n")
+		}
 	}
 	return fmt.Sprint(v)
 }

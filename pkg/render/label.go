@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ func (f *fall) label(i int) label {
 		id := clean(r.Missing)
 		return label{name: f.muted.Render("missing parent " + id), short: f.muted.Render("missing " + id)}
 	}
-	l.name = clean(r.Span.OperationName)
+	l.name = operation(r.Span.OperationName)
 	switch {
 	case r.Error:
 		l.name = f.bad.Render(l.name)
@@ -60,6 +61,9 @@ func (f *fall) label(i int) label {
 	}
 	return l
 }
+
+// operation is a span's name for the screen. OTLP allows none.
+func operation(name string) string { return cmp.Or(clean(name), "(no name)") }
 
 // spread says how long the shortest and the longest of a line's spans took.
 func (f *fall) spread(line *waterfall.Line) string {

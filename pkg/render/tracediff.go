@@ -91,14 +91,29 @@ func (s *diff) draw() error {
 	return nil
 }
 
+// verdict says how B did. That it fails anew is bad news even where it is
+// faster for that.
 func (s *diff) verdict() string {
+	how, text := fine, "no difference"
 	switch d := s.d.Delta.Duration(); {
 	case d > 0:
-		return s.mark(broken, duration(d)+" slower")
+		how, text = broken, duration(d)+" slower"
 	case d < 0:
-		return s.mark(fine, duration(-d)+" faster")
+		text = duration(-d) + " faster"
+	case s.differs():
+		text = "same duration"
 	}
-	return s.mark(fine, "no difference")
+	if len(s.d.NewErrors) > 0 {
+		how, text = broken, text+", new errors"
+	}
+	return s.mark(how, text)
+}
+
+// differs tells whether anything but the whole duration does.
+func (s *diff) differs() bool {
+	return s.d.Changed || slices.ContainsFunc(s.d.Rows, func(p waterfall.Pair) bool {
+		return p.A == nil || p.B == nil || p.A.Count != p.B.Count || p.A.Errors != p.B.Errors || p.Delta != 0
+	})
 }
 
 // headline says in one sentence what got slower, and where.

@@ -75,6 +75,26 @@ func TestTraceDiffOfMany(t *testing.T) {
 	}
 }
 
+// Two traces that took as long are not the same for that.
+func TestTraceDiffVerdict(t *testing.T) {
+	a := api.Trace{TraceID: "a", Spans: []api.Span{sampleSpan("a", "", "svc", "GET /", 0, 100), sampleSpan("b", "a", "db", "SELECT", 10, 50)}}
+	fails := api.Trace{TraceID: "b", Spans: []api.Span{a.Spans[0], a.Spans[1]}}
+	fails.Spans[1].Status = api.StatusError
+	gone := api.Trace{TraceID: "c", Spans: a.Spans[:1]}
+	for _, tt := range []struct {
+		b    api.Trace
+		want string
+	}{{a, "● no difference"}, {fails, "✗ same duration, new errors"}, {gone, "● same duration"}} {
+		var out bytes.Buffer
+		if err := render.TraceDiff(&out, []api.Result[*waterfall.Diff]{{Value: compare(a, tt.b)}}, false, render.Options{Width: 100, Now: noon}); err != nil {
+			t.Fatal(err)
+		}
+		if first, _, _ := strings.Cut(out.String(), "\n"); !strings.HasSuffix(first, " "+tt.want) {
+			t.Errorf("%q, want %q at its end", first, tt.want)
+		}
+	}
+}
+
 func TestTraceDiffDeep(t *testing.T) {
 	a, b := deepTrace(), deepTrace()
 	b.Spans = b.Spans[:9000]

@@ -172,6 +172,9 @@ func TestTraceNotes(t *testing.T) {
 		{"running", api.Trace{Status: api.StatusActive, Complete: &no, Spans: []api.Span{sampleSpan("a", "", "svc", "GET /", 0, 100), running}}, []string{"◐ active", "◐1m00s", "─…\n"}},
 		{"clocks", api.Trace{Spans: []api.Span{sampleSpan("a", "", "svc", "GET /", 0, 100), ahead("c", "a"), ahead("cc", "a")}},
 			[]string{"ends 26.0ms late", "2 end after their parents, up to 26.0ms", "The clock of db seems to be 26.0ms to 68.0ms ahead of that of svc: 2 spans lie outside of their parents."}},
+		{"no name", api.Trace{Spans: []api.Span{sampleSpan("a", "", "svc", "", 0, 100), sampleSpan("b", "", "svc", "", 0, 90)}},
+			[]string{"a (no name) ", "that of the longest, (no name).", "100.0%  ████████████████████  (no name)  svc"}},
+		{"one cut", api.Trace{Spans: []api.Span{{SpanID: "a", OperationName: "x", Dropped: api.CountOf(1)}}}, []string{"1 attribute, event or link was beyond the limits: it was dropped, or its text cut."}},
 		{"future", api.Trace{Spans: []api.Span{sampleSpan("a", "", "svc", "GET /", 59_000, 11_000)}}, []string{"10.0s in the future", "1 lies in the future by 10.0s"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -97,8 +97,11 @@ func (f *fall) keptNotes() (notes []string) {
 	if orphans > 0 {
 		notes = append(notes, plural(orphans, "span")+" without a parent here: it was not sent, is not kept, or still runs elsewhere.")
 	}
-	if dropped > 0 {
-		notes = append(notes, fmt.Sprintf("Beyond their limits %s attributes, events and links were dropped before they came here.", count(dropped)))
+	switch {
+	case dropped == 1:
+		notes = append(notes, "1 attribute, event or link was beyond the limits: it was dropped, or its text cut.")
+	case dropped > 1:
+		notes = append(notes, count(dropped)+" attributes, events and links were beyond the limits: they were dropped, or their texts cut.")
 	}
 	return notes
 }
@@ -140,7 +143,7 @@ var doubts = []struct {
 func (f *fall) oddNotes() (notes []string) {
 	whole := f.v.Span < 0 && !f.filtered()
 	if f.l.Roots > 1 && f.l.Root >= 0 && whole {
-		notes = append(notes, fmt.Sprintf("%s without a parent; the critical path is that of the longest, %s.", plural(f.l.Roots, "span"), clip(f.l.Rows[f.l.Root].Name(), 40)))
+		notes = append(notes, fmt.Sprintf("%s without a parent; the critical path is that of the longest, %s.", plural(f.l.Roots, "span"), clip(operation(f.l.Rows[f.l.Root].Name()), 40)))
 	}
 	number, worst := map[waterfall.Doubt]int{}, map[waterfall.Doubt]time.Duration{}
 	for r := range f.shown() {
@@ -257,7 +260,7 @@ func (f *fall) path() error {
 	var rows [][]string
 	for _, step := range steps[:min(n, len(steps))] {
 		r := &f.l.Rows[step.Row]
-		style, name := f.colour(f.service[r.Service]), clean(r.Name())
+		style, name := f.colour(f.service[r.Service]), operation(r.Name())
 		if r.Error {
 			style, name = f.bad, f.bad.Render(name)
 		}

@@ -53,6 +53,7 @@ var (
 	descTracesStored       = describe("pulse_api_traces_stored", "Traces kept.")
 	descSpansReceived      = describe("pulse_api_spans_received_total", "Spans offered to the trace store.")
 	descSpansDropped       = describe("pulse_api_spans_dropped_total", "Spans not kept, by reason.", "reason")
+	descSpansUnlogged      = describe("pulse_api_spans_unlogged_total", "Spans that the data directory did not take: kept in memory alone.")
 	descProfilesStored     = describe("pulse_api_profiles_stored", "Profiles kept.")
 	descProfilingEnabled   = describe("pulse_api_profiling_enabled", "1 while profiling is on, else 0.")
 	descRefused            = describe("pulse_api_series_refused_total", "Observations refused because their family has all the series it may have.", "family")
@@ -67,7 +68,7 @@ func allDescs() []described {
 		[]described{descPriority, descFeedback, descIngested},
 		[]described{descBreakerState, descBreakerCalls, descBreakerTransitions},
 		[]described{descCacheRequests, descCacheEntries, descCacheEvictions},
-		[]described{descTracesStored, descSpansReceived, descSpansDropped, descProfilesStored, descProfilingEnabled, descRefused},
+		[]described{descTracesStored, descSpansReceived, descSpansDropped, descSpansUnlogged, descProfilesStored, descProfilingEnabled, descRefused},
 	)
 }
 

@@ -51,7 +51,7 @@ func full(t testing.TB) *metric.Metrics {
 				return []metric.CacheSample{{Name: "memory", Requests: map[string]uint64{"hit": 4}, Entries: &entries, Evictions: map[string]uint64{"size": 1}}}
 			},
 			Traces: func() metric.TraceSample {
-				return metric.TraceSample{Stored: 9, Received: 80, Dropped: map[string]uint64{"limit": 2}}
+				return metric.TraceSample{Stored: 9, Received: 80, Unlogged: 7, Dropped: map[string]uint64{"limit": 2}}
 			},
 			Profiles: func() metric.ProfileSample { return metric.ProfileSample{Stored: 5, Enabled: true} },
 		},

@@ -52,6 +52,7 @@ type TraceSample struct {
 	Stored   int64
 	Received uint64            // spans
 	Dropped  map[string]uint64 // spans, by reason
+	Unlogged uint64            // spans kept, but not on disk where they should be
 }
 
 // ProfileSample is the profile store.
@@ -155,6 +156,7 @@ func (p ProcessSample) collect(ch sender) {
 func (t TraceSample) collect(ch sender) {
 	ch.gauge(descTracesStored, float64(t.Stored))
 	ch.counter(descSpansReceived, t.Received)
+	ch.counter(descSpansUnlogged, t.Unlogged)
 	for reason, n := range t.Dropped {
 		ch.counter(descSpansDropped, n, reason)
 	}

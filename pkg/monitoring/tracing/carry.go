@@ -22,13 +22,15 @@ const (
 type carried struct {
 	outcome  outcome // unset if it brought none
 	note     note
-	message  []byte // the span without it, nil if it brought nothing
+	message  []byte // the span without it, nil if it brought nothing and is not huge
 	nameAt   int    // in message
 	nameSize int
 }
 
-// lift takes such attributes off a span that comes in. What it returns shares
-// no memory with the span.
+// lift takes such attributes off a span that comes in, and brings one that is
+// larger than Options.MaxSpanBytes within the limits that readers would see it
+// by, so that one huge value does not cost the span. What it returns shares no
+// memory with the span.
 func (s *Store) lift(raw []byte) (c carried) {
 	var sp otlp.Span
 	if sp.Decode(raw) != nil {
@@ -40,8 +42,12 @@ func (s *Store) lift(raw []byte) (c carried) {
 			others = append(others, a)
 		}
 	}
-	if len(others) < len(sp.Attrs) {
+	huge := len(raw) > s.opts.MaxSpanBytes
+	if huge || len(others) < len(sp.Attrs) {
 		sp.Attrs = others
+		if huge {
+			(&door{store: s}).restrict(&sp)
+		}
 		c.message = otlp.AppendSpan(nil, &sp)
 		c.nameAt, c.nameSize = otlp.FindName(c.message)
 	}

@@ -64,7 +64,7 @@ type intake struct {
 	scanner otlp.Scanner
 	senders []sender // one a group
 	arrival arrival
-	lifted  map[uint32]*carried // by the place of their span
+	lifted  map[uint32]*carried // by the place of their span; of a huge one always
 }
 
 var intakes = sync.Pool{New: func() any { return new(intake) }}
@@ -131,16 +131,17 @@ func (s *Store) trim(raw []byte) []byte {
 
 // take keeps one span of a request. The caller holds mu.
 func (s *Store) take(in *intake, body []byte, e *otlp.Entry, now int64) reason {
-	if int(e.Size) > s.opts.MaxSpanBytes {
+	c := in.lifted[e.At]
+	if size := int(e.Size); size > s.opts.MaxSpanBytes && (c.message == nil || len(c.message) > s.opts.MaxSpanBytes) {
 		return tooLarge
 	}
 	a := &in.arrival
 	a.enter(body, e)
 	a.from = &in.senders[e.Group]
-	if !e.Own {
+	if c == nil {
 		return s.insert(a, now)
 	}
-	return s.insertWith(a, in.lifted[e.At], now)
+	return s.insertWith(a, c, now)
 }
 
 // enter fills a with what a scan of body told of a span in it.
@@ -154,11 +155,12 @@ func (a *arrival) enter(body []byte, e *otlp.Entry) {
 	a.message, a.name = body[e.At:e.At+e.Size], body[e.NameAt:e.NameAt+min(e.Name, maxName)]
 }
 
-// liftAll takes from the spans what servers of this project gave them along.
+// liftAll takes from the spans what servers of this project gave them along, and
+// cuts the huge ones.
 func (s *Store) liftAll(in *intake, body []byte) {
 	in.lifted = nil
 	for i := range in.scanner.Spans {
-		if e := &in.scanner.Spans[i]; e.Own && int(e.Size) <= s.opts.MaxSpanBytes {
+		if e := &in.scanner.Spans[i]; e.Own || int(e.Size) > s.opts.MaxSpanBytes {
 			if in.lifted == nil {
 				in.lifted = map[uint32]*carried{}
 			}

@@ -117,12 +117,16 @@ func TestForeignSecretsAndHugeValues(t *testing.T) {
 			sp.Attrs[1].Value.Str = strings.Repeat("x", 2<<20)
 		}
 	})
-	if accepted, rejected, err := s.AddOTLP(body); accepted != 1 || rejected != 1 || err != nil || s.Stats().Dropped["too_large"] != 1 {
+	if accepted, rejected, err := s.AddOTLP(body); accepted != 2 || rejected != 0 || err != nil || s.Stats().Dropped["too_large"] != 0 {
 		t.Errorf("a span of 512 kB and one of 2 MB: %d accepted, %d rejected, %v", accepted, rejected, err)
 	}
-	sp := get(t, s).Spans[0]
-	if sp.Tags["http.request.header.cookie"] != "***" || len(sp.Tags["huge"].(string)) != 16<<10 || sp.Dropped.Value() != 1 {
-		t.Errorf("cookie %v, huge of %d bytes, %d dropped", sp.Tags["http.request.header.cookie"], len(sp.Tags["huge"].(string)), sp.Dropped.Value())
+	for _, sp := range get(t, s).Spans {
+		if sp.Tags["http.request.header.cookie"] != "***" || len(sp.Tags["huge"].(string)) != 16<<10 || sp.Dropped.Value() != 1 {
+			t.Errorf("cookie %v, huge of %d bytes, %d dropped", sp.Tags["http.request.header.cookie"], len(sp.Tags["huge"].(string)), sp.Dropped.Value())
+		}
+	}
+	if n := s.Stats().Bytes; n > 1<<20 {
+		t.Errorf("%d bytes kept, want the 2 MB cut", n)
 	}
 	tag, err := tracing.ParseTag("http.request.header.cookie=S3CRET")
 	if page, _ := s.Find(tracing.Query{Tags: []tracing.Tag{tag}}); err != nil || page.Total != 0 {
@@ -133,15 +137,40 @@ func TestForeignSecretsAndHugeValues(t *testing.T) {
 	}
 }
 
+// A span that is too large within the limits, too, is refused.
+func TestSpanBeyondAllLimits(t *testing.T) {
+	s := newStore(t, tracing.Options{})
+	body := batch(t, 1, 2, func(_ int, sp *otlp.Span) {
+		if sp.ParentID != [8]byte{} {
+			for i := range 100 {
+				sp.Attrs = append(sp.Attrs, otlp.KeyValue{Key: fmt.Sprint(i), Value: otlp.String(strings.Repeat("x", 16<<10))})
+			}
+		}
+	})
+	if accepted, rejected, err := s.AddOTLP(body); accepted != 1 || rejected != 1 || err != nil || s.Stats().Dropped["too_large"] != 1 {
+		t.Errorf("%d accepted, %d rejected, %v", accepted, rejected, err)
+	}
+}
+
 func TestGetByPrefix(t *testing.T) {
 	s := newStore(t, tracing.Options{})
 	add(t, s, batch(t, 20, 1))
 	if tr, err := s.Get("00000001"); err != nil || tr.TraceID != fmt.Sprintf("%x", traceID(1)) {
 		t.Errorf("unique prefix: %s, %v", tr.TraceID, err)
 	}
+	add(t, s, batch(t, 1, 1, func(_ int, sp *otlp.Span) { sp.TraceID = [16]byte{0xab, 0xcd} }))
+	for _, id := range []string{"ABCD", "abcd", "ABCD" + strings.Repeat("0", 28)} {
+		if tr, err := s.Get(id); err != nil || tr.TraceID != "abcd"+strings.Repeat("0", 28) {
+			t.Errorf("Get(%q): %s, %v", id, tr.TraceID, err)
+		}
+	}
+	add(t, s, batch(t, 1, 1, func(_ int, sp *otlp.Span) { sp.TraceID = [16]byte{8: 0x5a, 15: 0xf1} }))
+	if tr, err := s.Get("5a000000000000f1"); err != nil || tr.TraceID != strings.Repeat("0", 16)+"5a000000000000f1" {
+		t.Errorf("a 64-bit id: %s, %v", tr.TraceID, err)
+	}
 	_, err := s.Get("0000")
 	var ambiguous *tracing.AmbiguousError
-	if !errors.As(err, &ambiguous) || ambiguous.Total != 20 || len(ambiguous.Candidates) != 10 {
+	if !errors.As(err, &ambiguous) || ambiguous.Total != 21 || len(ambiguous.Candidates) != 10 {
 		t.Errorf("ambiguous prefix: %v", err)
 	}
 	for _, id := range []string{"", "000", "ffff", strings.Repeat("0", 32), strings.Repeat("a", 33), "zzzz"} {

@@ -242,6 +242,7 @@ func (s *Store) replay() error {
 	if err != nil {
 		return fmt.Errorf("replay the log of traces: %w", err)
 	}
+	s.forgetCounts()
 	s.packFull(0)
 	for _, c := range s.unpublished {
 		s.publish(c, source{packed: c.packed})
@@ -249,4 +250,16 @@ func (s *Store) replay() error {
 	s.unpublished = nil
 	s.settleLog()
 	return nil
+}
+
+// forgetCounts leaves out of the figures what was counted before the restart
+// already: that spans came, and that some were not kept then. What the store had
+// to push out or let expire to hold the rest is lost now.
+func (s *Store) forgetCounts() {
+	s.received.Store(0)
+	for why := range numReasons {
+		if why != evicted && why != expired {
+			s.dropped[why].Store(0)
+		}
+	}
 }

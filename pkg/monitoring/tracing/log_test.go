@@ -162,6 +162,28 @@ func TestRestart(t *testing.T) {
 }
 
 // profilesAside takes the links to profiles out, which are not logged by themselves.
+// What a restart finds in a chunk and again in its record, and what had been
+// refused before, is no loss of this run.
+func TestRestartLosesNothing(t *testing.T) {
+	log := newNotebook()
+	s := newStore(t, tracing.Options{Log: log})
+	twice := batch(t, 1, 5, func(_ int, sp *otlp.Span) { sp.TraceID = traceID(7) })
+	add(t, s, twice)
+	add(t, s, twice)
+	if n := s.Stats().Dropped["duplicate"]; n != 5 {
+		t.Fatalf("%d duplicates, want 5", n)
+	}
+	st := newStore(t, tracing.Options{Log: log}).Stats()
+	if st.Spans != 5 || st.Received != 0 {
+		t.Errorf("after the restart %d spans, %d received; want 5 and 0", st.Spans, st.Received)
+	}
+	for why, n := range st.Dropped {
+		if n != 0 {
+			t.Errorf("after the restart %d spans count as %s", n, why)
+		}
+	}
+}
+
 func profilesAside(m map[string]string) map[string]string {
 	for id, s := range m {
 		if at := strings.Index(s, `,"profile_ids"`); at >= 0 {

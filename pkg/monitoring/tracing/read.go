@@ -50,13 +50,27 @@ func (s *Store) find(id string) (*view, error) {
 	if len(id) < 4 || len(id) > 32 {
 		return nil, fmt.Errorf("%w: %q is no trace id nor 4 or more of its first digits", ErrNotFound, clip(id, 64))
 	}
+	id = strings.ToLower(id) // some tools print them so
 	full, err := ParseTraceID(id)
 	if err != nil {
 		if full, err = s.complete(id); err != nil {
-			return nil, err
+			return s.short(id, err)
 		}
 	}
 	return s.view(full)
+}
+
+// short returns the trace of a 64-bit id, as Zipkin's tracers make and print
+// them, where no longer one begins so: that was the error.
+func (s *Store) short(id string, missing error) (*view, error) {
+	full, err := ParseTraceID(strings.Repeat("0", 16) + id)
+	if err != nil || !errors.Is(missing, ErrNotFound) {
+		return nil, missing
+	}
+	if v, err := s.view(full); err == nil {
+		return v, nil
+	}
+	return nil, missing
 }
 
 // complete returns the only id that begins with prefix.

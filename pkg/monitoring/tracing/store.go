@@ -49,7 +49,7 @@ type Options struct {
 	MaxEvents     int // of a span; 0 means 128
 	MaxLinks      int // of a span; 0 means 128
 	MaxValueBytes int // of a text; longer ones are cut; 0 means 16 KiB
-	MaxSpanBytes  int // of a span as a whole; 0 means 1 MiB
+	MaxSpanBytes  int // of a span as a whole, a foreign one cut to the limits above; 0 means 1 MiB
 
 	Log Log // where spans outlive the process; nil means nowhere
 }

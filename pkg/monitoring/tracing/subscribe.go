@@ -124,14 +124,15 @@ func (sub *subscription) poll(now time.Time) Batch {
 	}
 	var fitting []fit
 	for _, at := range sub.finished(m, now) {
-		if !sub.remember(at.id) {
+		if _, again := sub.told[at.id]; again {
 			continue
 		}
 		v, err := sub.store.view(at.id)
 		if err != nil || len(v.running) > 0 {
 			continue // gone, or active again
 		}
-		if _, fits := m.match(v); fits {
+		if _, fits := m.match(v); fits { // else it may when more of it has come
+			sub.remember(at.id)
 			fitting = append(fitting, fit{v, at})
 		}
 	}
@@ -181,18 +182,14 @@ func (x *index) quietFrom(p uint32) int64 {
 	return x.arrived[p] + int64(QuietTime)
 }
 
-// remember says whether the trace has not been told yet.
-func (sub *subscription) remember(id TraceID) bool {
-	if _, found := sub.told[id]; found {
-		return false
-	}
+// remember notes that a trace is told.
+func (sub *subscription) remember(id TraceID) {
 	sub.told[id] = struct{}{}
 	if len(sub.order) < maxTold {
 		sub.order = append(sub.order, id)
-		return true
+		return
 	}
 	delete(sub.told, sub.order[sub.next])
 	sub.order[sub.next] = id
 	sub.next = (sub.next + 1) % maxTold
-	return true
 }

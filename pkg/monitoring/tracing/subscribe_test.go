@@ -71,6 +71,34 @@ func TestSubscribe(t *testing.T) {
 	})
 }
 
+// A trace that fits only with spans that come late is told then, whether the
+// index knows that or a look into the spans.
+func TestSubscribeToWhatComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, tracing.Options{})
+		ctx, cancel := context.WithCancel(t.Context())
+		tag, err := tracing.ParseTag("card=declined")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tagged := collect(t, ctx, s, tracing.Query{Tags: []tracing.Tag{tag}})
+		failed := collect(t, ctx, s, tracing.Query{Status: api.StatusError})
+		bring(t, s, foreign("web", otlp.Span{TraceID: trace16(1), SpanID: span8(1), Name: "whole", Start: 1, End: 2}))
+		time.Sleep(5 * time.Second)
+		bring(t, s, foreign("web", otlp.Span{
+			TraceID: trace16(1), SpanID: span8(2), ParentID: span8(1), Name: "late", Start: 1, End: 2, Status: 2,
+			Attrs: []otlp.KeyValue{{Key: "card", Value: otlp.String("declined")}},
+		}))
+		time.Sleep(5 * time.Second)
+		cancel()
+		for what, told := range map[string]func() ([]string, int){"tagged": tagged, "failed": failed} {
+			if ids, _ := told(); len(ids) != 1 {
+				t.Errorf("told of %s traces: %v, want the one", what, ids)
+			}
+		}
+	})
+}
+
 // A reader that comes back with the cursor of the last trace it got misses none
 // and gets none twice.
 func TestSubscribeAgain(t *testing.T) {
