@@ -27,6 +27,8 @@ build:
 demo: build
 	@scripts/demo bin/pulsectl
 
+# The race detector would sleep a second at the end of each package's tests.
+test: export GORACE := atexit_sleep_ms=0 $(GORACE)
 test:
 	@scripts/setup
 	go test -race -timeout 8m ./...
