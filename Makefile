@@ -27,6 +27,8 @@ build:
 demo: build
 	@scripts/demo bin/pulsectl
 
+# The race detector would sleep a second at the end of each package's tests.
+test: export GORACE := atexit_sleep_ms=0 $(GORACE)
 test:
 	@scripts/setup
 	go test -race -timeout 8m ./...
@@ -36,7 +38,7 @@ check:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -d $$(git ls-files '*.go'); exit 1; }
 	go vet ./...
 	go tool -modfile=tools/go.mod staticcheck ./...
-	go mod tidy -diff
+	@for mod in $$(git ls-files '*go.mod'); do echo "cd $$(dirname $$mod) && go mod tidy -diff"; (cd $$(dirname $$mod) && go mod tidy -diff); done
 	cd bench && go vet ./... && go test ./cmd/...
 	cd bench/otlpload && go vet ./... && go test ./...
 	@scripts/fuzz $(FUZZSECONDS)

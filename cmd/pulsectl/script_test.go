@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,8 +28,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(raceVariable) == "" {
+		os.Setenv(raceVariable, "atexit_sleep_ms=0")
+	}
 	testscript.Main(m, map[string]func(){"pulsectl": main})
 }
+
+// raceVariable holds the race detector's options. Each of the hundreds of
+// processes that the tests start would sleep a second at its end otherwise.
+const raceVariable = "GORACE"
 
 // TestScripts runs the scripts of testdata/script against two real servers:
 // $PULSECTL_SERVER, whose breaker openai_api is open, and $SECOND. Two more
@@ -49,7 +55,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("SECOND", second.URL)
 			env.Setenv("FREE", freeAddress(t))
 			env.Setenv("COLUMNS", "100")
-			env.Setenv("MANY", strconv.Itoa(many))
+			env.Setenv(raceVariable, os.Getenv(raceVariable))
 			env.Setenv("HOME", env.WorkDir)
 			env.Defer(func() { first.Close(); second.Close() })
 			env.Values["redis"] = new(scriptedRedis)

@@ -51,14 +51,9 @@ func serve(t *testing.T, env map[string]string, args ...string) *running {
 	return start(t, env, append([]string{"--otlp-http", "off", "--otlp-grpc", "off"}, args...)...)
 }
 
-// servers counts those that run. The first of a test ends last and looks for
-// what is left of all: one that started while another had goroutines yet to
-// begin would take them for its own.
-var servers atomic.Int32
-
 func start(t *testing.T, env map[string]string, args ...string) *running {
 	t.Helper()
-	leaks, first := goleak.IgnoreCurrent(), servers.Add(1) == 1
+	leaks, first := goleak.IgnoreCurrent(), serving.Add(1) == 1
 	r := &running{log: new(syncBuffer)}
 	pr, pw := io.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -85,12 +80,18 @@ func start(t *testing.T, env map[string]string, args ...string) *running {
 		if err := <-done; err != nil {
 			t.Errorf("serve = %v", err)
 		}
-		if servers.Add(-1); first {
+		serving.Add(-1)
+		if first {
 			goleak.VerifyNone(t, leaks)
 		}
 	})
 	return r
 }
+
+// serving is how many servers run. The first of a test ends last and looks for
+// what is left of all: one that started while another had goroutines yet to
+// begin would take them for its own.
+var serving atomic.Int32
 
 func (r *running) get(t *testing.T, path string) (status int, body string) {
 	t.Helper()

@@ -12,13 +12,15 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 	"github.com/spf13/pflag"
 )
 
 // settings fills the flags of serve from where they were set: the command line,
 // then PULSECTL_* variables, then the variables of Pulse deployments, then the
 // configuration file, then the default. Each setting is a flag; its name is its
-// key in the file, and in upper case after PULSECTL_ its variable.
+// key in the file, where dots and groups may part it, and in upper case after
+// PULSECTL_ its variable.
 type settings struct {
 	flags   *pflag.FlagSet
 	getenv  func(string) string
@@ -101,14 +103,31 @@ func (s *settings) fromFile(path string) error {
 		if !ok {
 			return fmt.Errorf("configuration %s: want settings as NAME: VALUE, got %s", filepath.Base(path), doc.Body.Type())
 		}
-		for it := pairs.MapRange(); it.Next(); {
-			if err := s.fromPair(it.KeyValue(), seen); err != nil {
-				at := it.Key().GetToken().Position
-				return fmt.Errorf("configuration %s:%d:%d: %w", filepath.Base(path), at.Line, at.Column, err)
-			}
+		if at, err := s.fromMap(pairs, "", seen); err != nil {
+			return fmt.Errorf("configuration %s:%d:%d: %w", filepath.Base(path), at.Line, at.Column, err)
 		}
 	}
 	return nil
+}
+
+// fromMap takes settings whose names go on from a prefix. A name's parts may
+// stand apart by dots or as groups: trace.max-age is trace-max-age, and so is
+// max-age below trace. Of an error it returns the place.
+func (s *settings) fromMap(pairs ast.MapNode, prefix string, seen map[string]bool) (*token.Position, error) {
+	for it := pairs.MapRange(); it.Next(); {
+		key := it.Key().GetToken()
+		name := prefix + strings.ReplaceAll(key.Value, ".", "-")
+		if group, ok := it.Value().(ast.MapNode); ok {
+			if at, err := s.fromMap(group, name+"-", seen); err != nil {
+				return at, err
+			}
+			continue
+		}
+		if err := s.fromPair(name, it.Value(), seen); err != nil {
+			return key.Position, err
+		}
+	}
+	return nil, nil
 }
 
 // maxSettings bounds the file: there are not that many settings.
@@ -130,8 +149,7 @@ func readSettings(path string) ([]byte, error) {
 	return bytes.TrimPrefix(src, []byte("\uFEFF")), nil
 }
 
-func (s *settings) fromPair(kv *ast.MappingValueNode, seen map[string]bool) error {
-	name := kv.Key.GetToken().Value
+func (s *settings) fromPair(name string, value ast.Node, seen map[string]bool) error {
 	f := s.flags.Lookup(name)
 	if f == nil || slices.Contains([]string{"config", "new-token", "help"}, name) {
 		return fmt.Errorf("there is no setting %.100q", name)
@@ -140,7 +158,7 @@ func (s *settings) fromPair(kv *ast.MappingValueNode, seen map[string]bool) erro
 		return fmt.Errorf("%s: it is set twice", name)
 	}
 	seen[name] = true
-	text, err := scalar(kv.Value)
+	text, err := scalar(value)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

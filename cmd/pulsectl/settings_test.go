@@ -39,6 +39,8 @@ func TestSettingsFileForms(t *testing.T) {
 		{"quotes and comments", "# the server\nenvironment: 'prod' # where\n\"trace-max-age\": \"12h\"\ndebug: true\n"},
 		{"documents", "---\nenvironment: prod\n---\ntrace-max-age: 43200\ndebug: true\n"},
 		{"one line", "{environment: prod, trace-max-age: 12h, debug: true}"},
+		{"dots", "environment: prod\ntrace.max-age: 12h\ndebug: true\n"},
+		{"groups", "environment: prod\ntrace:\n  max:\n    age: 12h\ndebug: true\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o, err := resolved(t, nil, tt.file)
@@ -66,6 +68,10 @@ func TestSettingsFileNonsense(t *testing.T) {
 		{"alias", "environment: &a prod\nlog-level: *a\n", "want one value"},
 		{"merge", "x: &a {debug: true}\n<<: *a\n", "no setting"},
 		{"tab", "environment:\tprod\n\tdebug: true\n", "s.yaml"},
+		{"no group", "environment: a\ntrace:\n  max-age: 1h\n  most: 3\n", "s.yaml:4:3: there is no setting \"trace-most\""},
+		{"twice in forms", "trace.max-age: 1h\ntrace:\n  max-age: 1h\n", "it is set twice"},
+		{"a group of one that has none", "debug: {on: true}\n", "there is no setting \"debug-on\""},
+		{"hidden file", "config: {}\nnew: {token: x}\n", "there is no setting"},
 		{"list", "- debug\n", "want settings as NAME: VALUE"},
 		{"text", "debug\n", "want settings as NAME: VALUE"},
 		{"yes", "debug: yes\n", "s.yaml:1:1: debug: "},

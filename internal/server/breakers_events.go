@@ -53,16 +53,19 @@ func (s *Server) streamBreakerEvents(w http.ResponseWriter, r *http.Request, q b
 			return
 		}
 	}
-	seen, older := map[string]api.Count{}, make([]message, len(past)) // by breaker, the last of the past
+	seen, older := map[string]api.BreakerEvent{}, make([]message, len(past)) // by breaker, the last of the past
 	for i, e := range past {
-		seen[e.Name] = max(seen[e.Name], e.Seq)
+		if _, there := seen[e.Name]; !there { // the newest come first
+			seen[e.Name] = e
+		}
 		older[len(past)-1-i] = message{"transition", e}
 	}
 	lost := 0 // told with the next event that is sent
 	stream(s, w, r, older, live, func(e breaker.Event) (message, bool) {
 		lost += e.Lost
 		matches, _ := path.Match(q.Name, e.Name)
-		if !matches && q.Name != "" || api.Count(e.Seq) <= seen[e.Name] {
+		last := seen[e.Name] // one that was made anew counts from 1 again
+		if !matches && q.Name != "" || api.Count(e.Seq) <= last.Seq && !e.Time.After(last.Time.Time) {
 			return message{}, false
 		}
 		e.Lost, lost = lost, 0

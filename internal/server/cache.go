@@ -128,10 +128,14 @@ func clearCache(r *http.Request, c cache.Tier, what string, dry bool) (change, e
 	if err := p.problem(); err != nil {
 		return change{}, err
 	}
+	verb, soFar := "Cleared", "cleared"
+	if dry {
+		verb, soFar = "Would clear", "counted"
+	}
 	done, err := c.Clear(r.Context(), pattern, o)
 	out := change{Target: pattern, After: map[string]int64{"cleared": done.Keys}}
 	if err != nil {
-		problem := cacheProblem(err, http.StatusBadGateway, "cleared %d %s, then: %v", done.Keys, what, err)
+		problem := cacheProblem(err, http.StatusBadGateway, "%s %d %s, then: %v", soFar, done.Keys, what, err)
 		if problem.Status == http.StatusServiceUnavailable && done.Keys > 0 {
 			problem.Status = http.StatusBadGateway
 		}
@@ -139,10 +143,6 @@ func clearCache(r *http.Request, c cache.Tier, what string, dry bool) (change, e
 			problem.Cleared, problem.Next = api.CountOf(done.Keys), done.Cursor
 		}
 		return out, problem
-	}
-	verb := "Cleared"
-	if dry {
-		verb = "Would clear"
 	}
 	body := api.CacheCleared{
 		Message: fmt.Sprintf("%s %d %s", verb, done.Keys, what), Pattern: pattern, Cleared: api.CountOf(done.Keys), DryRun: dry, Next: done.Cursor,

@@ -36,7 +36,8 @@ type lease struct {
 	name   string // the breaker's
 	permit breaker.Permit
 	term   time.Duration
-	timer  *time.Timer
+	ends   time.Time
+	timer  *time.Timer // may fire before ends, if it was set anew meanwhile
 }
 
 func newLeases() *leases {
@@ -57,7 +58,7 @@ func (l *leases) grant(name string, p breaker.Permit, term time.Duration) (id st
 	}
 	l.last++
 	id = l.sign(name, l.last)
-	l.out[id] = &lease{name, p, term, time.AfterFunc(term, func() { l.expire(id) })}
+	l.out[id] = &lease{name, p, term, time.Now().Add(term), time.AfterFunc(term, func() { l.expire(id) })}
 	return id, nil
 }
 
@@ -69,6 +70,7 @@ func (l *leases) renew(name, id string) (time.Duration, error) {
 	if it == nil || it.name != name {
 		return 0, l.gone(name, id)
 	}
+	it.ends = time.Now().Add(it.term)
 	it.timer.Reset(it.term)
 	return it.term, nil
 }
@@ -111,9 +113,12 @@ func (l *leases) holds(name string) bool {
 func (l *leases) expire(id string) {
 	l.mu.Lock()
 	it := l.out[id]
-	delete(l.out, id)
+	over := it != nil && !time.Now().Before(it.ends)
+	if over {
+		delete(l.out, id)
+	}
 	l.mu.Unlock()
-	if it != nil {
+	if over {
 		it.permit.Done(breaker.Timeout, "not reported within "+it.term.String())
 	}
 }

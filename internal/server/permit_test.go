@@ -288,6 +288,12 @@ func TestEventStream(t *testing.T) {
 	if len(data) != 1 || !strings.Contains(data[0], `"name":"github_api"`) || !strings.Contains(data[0], `"actor":"ada"`) {
 		t.Fatalf("as it happens: %q", data)
 	}
+	f.Breakers.Remove("openai_api")
+	again := value(f.Breakers.Add("openai_api", breaker.Options{}))(t)
+	value(again.ForceOpen(breaker.Control{Actor: "bob"}))(t)
+	if _, data = readEvents(t, resp.Body, 1); len(data) != 1 || !strings.Contains(data[0], `"actor":"bob"`) {
+		t.Fatalf("of a breaker that was made anew: %q", data)
+	}
 	ended := make(chan error, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -240,6 +240,9 @@ func TestRedisKilledUnderTheServer(t *testing.T) {
 	if code, body, _ := call(t, "POST", ts.URL+"/monitoring/cache/redis/clear", &e); code < 500 || e.Cleared == nil {
 		t.Errorf("clear = %d %s", code, body)
 	}
+	if code, body, _ := call(t, "POST", ts.URL+"/monitoring/cache/redis/clear?dry_run=true", nil); code < 500 || strings.Contains(body, "cleared 0") {
+		t.Errorf("a dry run that cleared = %d %s", code, body)
+	}
 	redis.Restart()
 	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if status, redis := verdict(); status == 200 && redis == api.Healthy {

@@ -22,7 +22,7 @@ func BreakerEvents(w io.Writer, rs []api.Result[api.BreakerEvents], o Options) e
 		return err
 	}
 	if n == 0 && answered(rs) > 0 {
-		s.line(s.muted.Render("Nothing has happened to a circuit breaker."))
+		s.line(s.muted.Render("No events."))
 	}
 	return s.flush()
 }

@@ -42,7 +42,7 @@ func Breakers(w io.Writer, rs []api.Result[api.Breakers], o Options) error {
 	}
 	s.breakerScopes(rs)
 	if len(states) == 0 && answered(rs) > 0 {
-		s.line(s.muted.Render("No circuit breaker is registered."))
+		s.line(s.muted.Render("No circuit breakers."))
 	}
 	return s.flush()
 }

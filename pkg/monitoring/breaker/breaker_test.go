@@ -325,6 +325,17 @@ func TestSet(t *testing.T) {
 		!strings.Contains(err.Error(), "threshold 3") || !strings.Contains(err.Error(), "threshold 4") {
 		t.Errorf("another configuration: %v, want an error that names both", err)
 	}
+	for _, o := range []breaker.Options{
+		{FailureThreshold: 3, SuccessThreshold: 1}, {FailureThreshold: 3, RecoveryTimeout: time.Second}, {FailureThreshold: 3, Probes: 2},
+		{FailureThreshold: 3, Timeout: -1}, {FailureThreshold: 3, FailureRate: 0.5}, {FailureThreshold: 3, SlowRate: 0.5},
+		{FailureThreshold: 3, SlowCall: time.Second}, {FailureThreshold: 3, MinCalls: 7}, {FailureThreshold: 3, Window: time.Hour},
+		{FailureThreshold: 3, WindowCalls: 100}, {FailureThreshold: 3, Backoff: 2}, {FailureThreshold: 3, Backoff: 2, MaxRecovery: time.Hour},
+		{FailureThreshold: 3, Jitter: 0.1}, {FailureThreshold: 3, MaxRetryAfter: time.Second}, {FailureThreshold: 3, MaxRetryAfter: -1},
+	} {
+		if _, err := set.Add("github_api", o); err == nil {
+			t.Errorf("another configuration was taken for the same: %+v", o)
+		}
+	}
 	if _, err := set.Get("nope"); !errors.Is(err, breaker.ErrNotFound) {
 		t.Errorf("Get(nope) = %v, want ErrNotFound", err)
 	}

@@ -70,7 +70,10 @@ func Classify(err error) Outcome {
 	return Failure
 }
 
-const maxWindowCalls = 10_000
+const (
+	maxWindowCalls       = 10_000
+	defaultMaxRetryAfter = 5 * time.Minute
+)
 
 func (o Options) withDefaults() (Options, error) {
 	if err := o.check(); err != nil {
@@ -94,7 +97,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.Backoff = cmp.Or(o.Backoff, 1)
 	o.MaxRecovery = max(cmp.Or(o.MaxRecovery, saturate(10*float64(o.RecoveryTimeout))), o.RecoveryTimeout)
-	o.MaxRetryAfter = cmp.Or(o.MaxRetryAfter, 5*time.Minute)
+	o.MaxRetryAfter = cmp.Or(o.MaxRetryAfter, defaultMaxRetryAfter)
 	if o.Classify == nil {
 		o.Classify = Classify
 	}
@@ -183,6 +186,9 @@ func (o Options) String() string {
 	}
 	if o.Backoff > 1 || o.Jitter > 0 {
 		fmt.Fprintf(&s, ", backoff %g up to %s, jitter %g", o.Backoff, o.MaxRecovery, o.Jitter)
+	}
+	if o.MaxRetryAfter != defaultMaxRetryAfter {
+		fmt.Fprintf(&s, ", retry after up to %s", max(o.MaxRetryAfter, 0))
 	}
 	return s.String()
 }

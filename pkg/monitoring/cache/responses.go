@@ -9,6 +9,7 @@ import (
 	"hash/maphash"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,8 @@ type ResponseOptions struct {
 // Age, and is 304 for a caller who has the answer. A stale answer with a
 // validator asks its handler whether it still holds. Of several callers who
 // miss one URL one asks the handler. Requests of other methods pass, and make
-// the URL's answers be forgotten. Streams, takeovers and large bodies pass.
+// the URL's answers be forgotten, also one that was begun before and is not done
+// yet. Streams, takeovers, requests with a body and large answers pass.
 //
 // Headers that belong to one caller, like X-Request-ID, are never kept, nor any
 // that stood in the answer before the handler ran.
@@ -39,13 +41,8 @@ type Responses struct {
 	opts    ResponseOptions
 	entries *Cache[*stored]
 	group   flights
-	seed    maphash.Seed
-	passes  [4096]atomic.Int64 // by hash of the key: until when its answers are taken to be not kept, Unix milliseconds
+	urls    urls
 }
-
-// passFor is how long callers of a URL whose answer is not kept neither look
-// nor wait for one.
-const passFor = 10 * time.Second
 
 const responsePrefix = "http" // of the keys
 
@@ -61,19 +58,18 @@ func NewResponses(o ResponseOptions, tiers ...Tier) (*Responses, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Responses{opts: o, entries: entries, seed: maphash.MakeSeed()}, nil
+	return &Responses{opts: o, entries: entries, urls: urls{seed: maphash.MakeSeed()}}, nil
 }
 
 // Middleware answers from the cache what it can, and has next answer the rest.
 func (c *Responses) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asks := r.Method == http.MethodGet || r.Method == http.MethodHead
 		switch {
-		case c.skips(r):
+		case c.skips(r), asks && special(r), r.Method == http.MethodOptions, r.Method == http.MethodTrace:
 			next.ServeHTTP(w, r)
-		case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		case asks:
 			c.serve(w, r, next)
-		case r.Method == http.MethodOptions || r.Method == http.MethodTrace:
-			next.ServeHTTP(w, r)
 		default:
 			c.change(w, r, next)
 		}
@@ -81,18 +77,18 @@ func (c *Responses) Middleware(next http.Handler) http.Handler {
 }
 
 // skips tells of requests that are not looked at: of the monitoring API, which
-// must always be true, for a part of an answer, for another protocol, with
-// conditions that are not about having the answer already.
+// must always be true, and of what Options say.
 func (c *Responses) skips(r *http.Request) bool {
-	if r.URL.Path == "/monitoring" || strings.HasPrefix(r.URL.Path, "/monitoring/") {
-		return true
-	}
-	for _, name := range []string{"Range", "If-Range", "If-Match", "If-Unmodified-Since", "Upgrade"} {
-		if r.Header.Get(name) != "" {
-			return true
-		}
-	}
-	return c.opts.Skip != nil && c.opts.Skip(r)
+	return r.URL.Path == "/monitoring" || strings.HasPrefix(r.URL.Path, "/monitoring/") || c.opts.Skip != nil && c.opts.Skip(r)
+}
+
+// special tells of requests whose answer no other one may get: for a part of an
+// answer, for another protocol, with conditions that are not about having the
+// answer already, or with a body, which the key does not tell of.
+func special(r *http.Request) bool {
+	return r.ContentLength != 0 || slices.ContainsFunc([]string{"Range", "If-Range", "If-Match", "If-Unmodified-Since", "Upgrade"}, func(name string) bool {
+		return r.Header.Get(name) != ""
+	})
 }
 
 // ask is one request that the cache takes.
@@ -100,6 +96,7 @@ type ask struct {
 	r     *http.Request
 	cc    control
 	key   string  // of the URL
+	seen  uint64  // the URL's changes when this began
 	at    string  // where the answer would be; "" where no one waits for it
 	stale *stored // to be asked about; nil for none
 	leave func()  // ends the flight that others wait for; may be called often
@@ -107,7 +104,8 @@ type ask struct {
 
 func (c *Responses) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	a := ask{r: r, cc: requestControl(r.Header), key: urlKey(r), leave: func() {}}
-	passes, at := c.passing(a.key), a.key
+	a.seen = c.urls.changes(a.key)
+	passes, at := c.urls.passing(a.key), a.key
 	if !passes {
 		var e *stored
 		if e, at = c.lookup(r, a.key); e != nil && e.usable(r, a.cc, time.Now()) {
@@ -116,7 +114,7 @@ func (c *Responses) serve(w http.ResponseWriter, r *http.Request, next http.Hand
 		} else if e != nil && e.validator() {
 			a.stale = e
 		}
-		passes = c.passing(at)
+		passes = c.urls.passing(at)
 	}
 	switch {
 	case a.cc.has("only-if-cached"):
@@ -151,7 +149,7 @@ func (c *Responses) together(w http.ResponseWriter, a ask, next http.Handler) {
 		http.Error(w, "the request was given up", http.StatusServiceUnavailable) // no one reads it
 		return
 	}
-	if !c.passing(a.at) {
+	if !c.urls.passing(a.at) {
 		if e, _ := c.lookup(a.r, a.key); e != nil && e.usable(a.r, a.cc, time.Now()) {
 			serveHit(w, a.r, e)
 			return
@@ -181,8 +179,13 @@ func (c *Responses) change(w http.ResponseWriter, r *http.Request, next http.Han
 	t := &teeWriter{ResponseWriter: w, cache: c, ask: ask{r: r, leave: func() {}}, streaming: true}
 	next.ServeHTTP(t, r)
 	if t.status < http.StatusBadRequest && !t.hijacked {
-		_ = c.entries.Delete(context.WithoutCancel(r.Context()), urlKey(r)) // counted by the tier
+		c.forget(r, urlKey(r))
 	}
+}
+
+func (c *Responses) forget(r *http.Request, key string) {
+	c.urls.change(key)
+	_ = c.entries.Delete(context.WithoutCancel(r.Context()), key) // counted by the tier
 }
 
 // lookup finds the answer to a request, and the key where it is or would be.
@@ -201,26 +204,30 @@ func (c *Responses) lookup(r *http.Request, key string) (*stored, string) {
 	return e, at
 }
 
-// save keeps an answer: by itself, or below the index of its URL's answers.
-func (c *Responses) save(r *http.Request, key string, e *stored, vary []string) {
+// save keeps an answer: by itself, or below the index of its URL's answers. One
+// that was begun before a change of its URL may tell what was: it is not kept.
+func (c *Responses) save(a ask, e *stored, vary []string) {
 	ttl := e.lifetime() - e.age(time.Now())
 	if e.validator() && c.opts.KeepStale > 0 {
 		ttl += c.opts.KeepStale
 	}
-	if ttl <= 0 {
+	changed := func() bool { return c.urls.changes(a.key) != a.seen }
+	if ttl <= 0 || changed() {
 		return
 	}
-	ctx := context.WithoutCancel(r.Context())
-	if len(vary) == 0 {
-		_ = c.entries.Set(ctx, key, e, ttl) // counted by the tier
-		return
+	ctx, at := context.WithoutCancel(a.r.Context()), a.key
+	if len(vary) > 0 {
+		index, ok, _ := c.entries.Get(ctx, a.key)
+		if !ok || index == nil || strings.Join(index.Vary, ",") != strings.Join(vary, ",") {
+			index = &stored{Vary: vary, Generation: rand.Uint64()}
+		}
+		_ = c.entries.Set(ctx, a.key, index, max(ttl, 24*time.Hour)) // counted by the tier, as below
+		at = variantKey(a.key, index, a.r)
 	}
-	index, ok, _ := c.entries.Get(ctx, key)
-	if !ok || index == nil || strings.Join(index.Vary, ",") != strings.Join(vary, ",") {
-		index = &stored{Vary: vary, Generation: rand.Uint64()}
+	_ = c.entries.Set(ctx, at, e, ttl)
+	if changed() { // just now, and its forgetting may have come first
+		_ = c.entries.Delete(ctx, a.key)
 	}
-	_ = c.entries.Set(ctx, key, index, max(ttl, 24*time.Hour))
-	_ = c.entries.Set(ctx, variantKey(key, index, r), e, ttl)
 }
 
 // urlKey names a URL: its host and path for people, a hash of all of it, for a
@@ -245,9 +252,3 @@ func variantKey(key string, index *stored, r *http.Request) string {
 	}
 	return key + "#" + hex.EncodeToString(h.Sum(nil)[:12])
 }
-
-func (c *Responses) pass(key string) *atomic.Int64 {
-	return &c.passes[maphash.String(c.seed, key)%uint64(len(c.passes))]
-}
-
-func (c *Responses) passing(key string) bool { return c.pass(key).Load() > time.Now().UnixMilli() }

@@ -99,7 +99,7 @@ func (t *teeWriter) giveUp() {
 	t.streaming = true
 	t.body = bytes.Buffer{}
 	if t.ask.at != "" {
-		t.cache.pass(t.ask.at).Store(time.Now().Add(passFor).UnixMilli())
+		t.cache.urls.pass(t.ask.at)
 	}
 	t.ask.leave()
 }
@@ -169,7 +169,7 @@ func (t *teeWriter) finish() {
 		return
 	}
 	e := keep(t.status, t.header, t.full, bytes.Clone(t.body.Bytes()), t.fresh, now)
-	t.cache.save(r, t.ask.key, e, t.vary)
+	t.cache.save(t.ask, e, t.vary)
 	t.ask.leave()
 }
 
@@ -187,7 +187,7 @@ func (t *teeWriter) finishStill(now time.Time) {
 	}
 	if fresh > 0 && t.full.Get("Set-Cookie") == "" {
 		vary, _ := varyNames(e.Header)
-		t.cache.save(t.ask.r, t.ask.key, e, vary)
+		t.cache.save(t.ask, e, vary)
 	}
 	t.ask.leave()
 	h.Add("Cache-Status", "pulsectl; hit; detail=revalidated")

@@ -72,7 +72,7 @@ func guard(ctx context.Context, b *breaker.Breaker, f func(context.Context) erro
 	}
 	callCtx, cancel := b.CallContext(ctx)
 	defer cancel()
-	returned := false
+	dead, returned := ctx.Err() != nil, false
 	defer func() {
 		if !returned {
 			p.Done(breaker.Failure, "panic")
@@ -80,16 +80,19 @@ func guard(ctx context.Context, b *breaker.Breaker, f func(context.Context) erro
 	}()
 	err = f(callCtx)
 	returned = true
-	end(ctx, callCtx, p, err)
+	end(ctx, callCtx, p, dead, err)
 	return err
 }
 
 // end ends a call by its error. That of a caller who gave up is ignored even if
-// the dependency made another code of it; the breaker's own timeout never is.
-func end(ctx, callCtx context.Context, p breaker.Permit, err error) {
+// the dependency made another code of it, and so is that of one whose ctx was
+// dead before the call began; the breaker's own timeout never is.
+func end(ctx, callCtx context.Context, p breaker.Permit, dead bool, err error) {
 	switch o := Classify(err); {
 	case err == nil || errors.Is(err, io.EOF):
 		p.Done(breaker.Success, "")
+	case dead:
+		p.End(ctx, breaker.Ignored, err)
 	case callCtx.Err() != nil && ctx.Err() == nil:
 		p.End(ctx, breaker.Timeout, err)
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -120,7 +123,7 @@ func StreamClientInterceptor(b *breaker.Breaker) grpc.StreamClientInterceptor {
 			return nil, rejected{err}
 		}
 		callCtx, cancel := context.WithCancel(ctx)
-		s := &stream{permit: p, ctx: ctx, callCtx: callCtx, cancel: cancel}
+		s := &stream{permit: p, ctx: ctx, callCtx: callCtx, cancel: cancel, dead: ctx.Err() != nil}
 		if d := p.Timeout(); d > 0 {
 			s.timer = time.AfterFunc(d, cancel)
 		}
@@ -154,8 +157,9 @@ func StreamServerInterceptor(b *breaker.Breaker) grpc.StreamServerInterceptor {
 		if err != nil {
 			return rejected{err}
 		}
+		dead := ss.Context().Err() != nil
 		err = errPanicked // until it has returned
-		defer func() { end(ss.Context(), ss.Context(), p, err) }()
+		defer func() { end(ss.Context(), ss.Context(), p, dead, err) }()
 		err = handle(srv, ss)
 		return err
 	}
@@ -167,6 +171,7 @@ type stream struct {
 	permit       breaker.Permit
 	ctx, callCtx context.Context // of the caller; with the timeout
 	cancel       context.CancelFunc
+	dead         bool        // ctx was done before the call began
 	timer        *time.Timer // nil without a timeout
 	once         sync.Once
 }
@@ -186,6 +191,6 @@ func (s *stream) end(err error) {
 		if s.timer != nil {
 			s.timer.Stop()
 		}
-		end(s.ctx, s.callCtx, s.permit, err)
+		end(s.ctx, s.callCtx, s.permit, s.dead, err)
 	})
 }

@@ -178,3 +178,24 @@ func TestServer(t *testing.T) {
 		t.Errorf("while it is open = %v, want Unavailable", err)
 	}
 }
+
+// A caller whose time was up before the call began says nothing about the
+// dependency, which had no chance.
+func TestCallerWhoIsLate(t *testing.T) {
+	b, err := breaker.New("dep", breaker.Options{FailureThreshold: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, &flaky{}, b)
+	late, cancel := context.WithDeadline(context.Background(), time.Now().Add(-time.Second))
+	defer cancel()
+	if _, err := c.Check(late, &healthpb.HealthCheckRequest{}); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("a late call = %v", err)
+	}
+	if _, err := c.Watch(late, &healthpb.HealthCheckRequest{}); status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("a late stream = %v", err)
+	}
+	if s := b.Snapshot(); s.State != api.StateClosed || s.Stats.FailedRequests != 0 || s.Stats.InFlight.Value() != 0 {
+		t.Errorf("late callers opened the breaker: %s, %+v", s.State, s.Stats)
+	}
+}

@@ -1,6 +1,0 @@
-//go:build !race
-
-package main
-
-// many is how many processes the scripts start at once.
-const many = 50
