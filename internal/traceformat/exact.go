@@ -209,7 +209,7 @@ func readConventions(t *tagList, s *otlp.Span, scope *otlp.Scope, start, took ui
 			scope.Attrs, scope.Dropped = more.Attrs, more.Dropped
 		}
 	}
-	s.Start, s.End = start*1000, (start+took)*1000
+	s.Start, s.End = start*1000, min(start+took, maxMicros)*1000
 	from, err := strconv.ParseUint(t.takeText(tagStart), 10, 64)
 	to, bad := strconv.ParseUint(t.takeText(tagEnd), 10, 64)
 	if sameStart, sameTook := micros(from, to); err == nil && bad == nil && sameStart == start && sameTook == took {
@@ -253,7 +253,7 @@ const maxMicros = math.MaxUint64 / 1000
 // microsOf reads a time in microseconds.
 func microsOf(n *node) uint64 {
 	v := n.uint64()
-	if v > maxMicros/2 {
+	if v > maxMicros {
 		n.fail("want microseconds, got %s", n.kind())
 		return 0
 	}
