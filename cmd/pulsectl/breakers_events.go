@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,11 +65,17 @@ var breakerEventsView = view[api.BreakerEvents]{
 }
 
 func (a *app) breakerEvents(ctx context.Context, q client.EventQuery) error {
-	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (api.BreakerEvents, error) { return c.BreakerEvents(ctx, q) })
+	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (api.BreakerEvents, error) {
+		all, err := c.BreakerEvents(ctx, q)
+		if err == nil && len(all.Events) == 0 && q.Name != "" && !strings.ContainsAny(q.Name, `*?[\`) {
+			_, err = c.Breaker(ctx, q.Name) // nothing happened to it, or there is none of that name
+		}
+		return all, err
+	})
 	if err != nil {
 		return err
 	}
-	return show(a, rs, breakerEventsView)
+	return show(a, found(rs), breakerEventsView)
 }
 
 // follower writes the events of a fleet as they come, a line each.
