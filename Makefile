@@ -32,6 +32,8 @@ test: export GORACE := atexit_sleep_ms=0 $(GORACE)
 test:
 	@scripts/setup
 	go test -race -timeout 8m ./...
+	@# What is allocated is pinned without the race detector, which allocates itself.
+	go test -run Alloc $$(grep -rl --include='*_test.go' AllocsPerRun . | xargs -n1 dirname | sort -u)
 	@for dir in test/*/ pkg/monitoring/breaker/grpcbreaker/; do echo "cd $$dir && go test ./..."; (cd $$dir && go test -race ./...); done
 
 check:

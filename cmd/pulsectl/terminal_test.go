@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pulsectl/pulsectl/internal/testkit"
 )
 
 // pane is a shell in a terminal, as a person has one.
@@ -18,12 +20,7 @@ type pane struct {
 func newPane(t *testing.T, env ...string) *pane {
 	t.Helper()
 	for _, tool := range []string{"tmux", "bash"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
+		testkit.Need(t, tool, tool)
 	}
 	p := &pane{t, filepath.Join(t.TempDir(), "tmux")}
 	args := []string{"-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "60"}

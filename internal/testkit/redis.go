@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -27,13 +26,7 @@ type RedisServer struct {
 // none is installed the test is skipped, and fails if CI is set.
 func Redis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		const hint = "redis-server is not on PATH (Debian: apt-get install redis-server)"
-		if os.Getenv("CI") != "" {
-			t.Fatal(hint)
-		}
-		t.Skip(hint)
-	}
+	Need(t, "redis-server", "redis-server")
 	return startRedis(t, func() []string { return args })
 }
 

@@ -89,10 +89,7 @@ func (s *RedisServer) port() string { return s.addr[strings.LastIndexByte(s.addr
 // redisCLI runs redis-cli and returns what it says.
 func redisCLI(t testing.TB, args ...string) string {
 	t.Helper()
-	if _, err := exec.LookPath("redis-cli"); err != nil {
-		t.Skip("redis-cli is not on PATH (Debian: apt-get install redis-tools)")
-	}
-	out, err := exec.Command("redis-cli", args...).CombinedOutput()
+	out, err := exec.Command(Need(t, "redis-cli", "redis-tools"), args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("redis-cli %s: %v\n%s", strings.Join(args, " "), err, out)
 	}

@@ -10,7 +10,6 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -23,6 +22,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/pulsectl/pulsectl/internal/testkit"
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/metric"
 )
@@ -156,13 +156,7 @@ func TestPanicCountsOnce(t *testing.T) {
 }
 
 func TestPromtoolFindsNothing(t *testing.T) {
-	tool, err := exec.LookPath("promtool")
-	if err != nil && os.Getenv("CI") != "" {
-		t.Fatal("promtool is not on PATH (Debian: apt-get install prometheus)")
-	}
-	if err != nil {
-		t.Skip("promtool is not on PATH (Debian: apt-get install prometheus)")
-	}
+	tool := testkit.Need(t, "promtool", "prometheus")
 	text, _ := scrape(t, full(t), "text/plain")
 	cmd := exec.Command(tool, "check", "metrics")
 	cmd.Stdin = bytes.NewReader(text)

@@ -38,10 +38,7 @@ int gettimeofday(struct timeval *tv, void *tz) {
 // skewedRedis is a redis-server whose clock set sets, by what it is wrong.
 func skewedRedis(t *testing.T) (server *testkit.RedisServer, set func(seconds string)) {
 	t.Helper()
-	cc, err := exec.LookPath("cc")
-	if err != nil {
-		t.Skip("no C compiler for a clock that is wrong")
-	}
+	cc := testkit.Need(t, "cc", "gcc") // for a clock that is wrong
 	dir := t.TempDir()
 	source, library, file := filepath.Join(dir, "skew.c"), filepath.Join(dir, "skew.so"), filepath.Join(dir, "seconds")
 	set = func(seconds string) {
