@@ -24,7 +24,7 @@ func Audit(w io.Writer, rs []api.Result[api.Audit], o Options) error {
 		s.line()
 	}
 	cols := []column{
-		{name: "AGE", right: true}, {name: "ACTOR", drop: 3}, {name: "ACTION"}, {name: "TARGET", flex: true}, {name: "CHANGE", flex: true, drop: 4},
+		{name: "AGE", right: true, drop: 1}, {name: "ACTOR", drop: 3}, {name: "ACTION"}, {name: "TARGET", flex: true}, {name: "CHANGE", flex: true, drop: 4},
 		{name: "REASON", flex: true, drop: 2}, {name: "STATUS", right: true}, {name: "REQUEST", drop: 5},
 	}
 	err := fleetTable(s, rs, cols, func(a api.Audit) [][]string {
@@ -82,6 +82,12 @@ func auditState(v any) string {
 	case string:
 		return clean(v)
 	case map[string]any:
+		if state, ok := v["state"].(string); ok { // of a breaker
+			if mode, _ := v["mode"].(string); mode != string(api.ModeAutomatic) {
+				return modeWord(api.Mode(mode))
+			}
+			return stateWord(api.State(state))
+		}
 		if v["omitted"] == true {
 			return "…"
 		}

@@ -15,6 +15,9 @@ func TestAudit(t *testing.T) {
 			Before: "open", After: "closed", Status: 200, RequestID: "8f14e45fceea167a5a36dedd4bea2543"},
 		{Time: *unix(64 * time.Second), Actor: "127.0.0.1:48978", Action: "cache.redis.clear", Target: "user:\x1b[2J*",
 			Before: map[string]any{"omitted": true, "bytes": 18230.0}, After: 1204.0, Status: 502, RequestID: "c9f0f895fb98ab9159f51fd0297e236d"},
+		{Time: *unix(2 * time.Minute), Actor: "ops", Reason: "INC-42", Action: "breakers.force_open", Target: "linear_api",
+			Before: map[string]any{"state": "half_open", "mode": "automatic"}, After: map[string]any{"state": "open", "mode": "forced_open", "for": "15m0s"},
+			Status: 200, RequestID: "6512bd43d9caa6e02c990b0a82652dca"},
 		{Time: *unix(27 * 24 * time.Hour), Actor: "deploy", Action: "profiling.enable", After: "on", Status: 200, RequestID: "45c48cce2e2d7fbdea1afc51c7c6ad26"},
 	}}
 	one := []api.Result[api.Audit]{{Instance: "http://127.0.0.1:8000", Value: a}}
