@@ -69,7 +69,7 @@ func (s *runSpan) encode(r child.Result, why string) []byte {
 	if s.withArgs {
 		items := make([]otlp.Value, len(s.argv))
 		for i, arg := range s.argv {
-			items[i] = otlp.Value{Kind: otlp.KindString, Str: strings.ToValidUTF8(arg, "�")}
+			items[i] = otlp.String(otlp.Text(arg))
 		}
 		span.Attrs = append(span.Attrs, otlp.KeyValue{Key: "process.command_args", Value: otlp.Array(items...)})
 	}
@@ -88,9 +88,9 @@ func (s *runSpan) encode(r child.Result, why string) []byte {
 }
 
 func text(key, value string) otlp.KeyValue {
-	return otlp.KeyValue{Key: key, Value: otlp.Value{Kind: otlp.KindString, Str: strings.ToValidUTF8(value, "�")}}
+	return otlp.KeyValue{Key: key, Value: otlp.String(otlp.Text(value))}
 }
 
 func number(key string, n int) otlp.KeyValue {
-	return otlp.KeyValue{Key: key, Value: otlp.Value{Kind: otlp.KindInt, Num: uint64(n)}}
+	return otlp.KeyValue{Key: key, Value: otlp.Int(int64(n))}
 }

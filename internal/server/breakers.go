@@ -2,9 +2,7 @@ package server
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"path"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker"
@@ -63,10 +61,7 @@ func (s *Server) breaker(r *http.Request) (*breaker.Breaker, error) {
 // matchBreakers returns the breakers that the parameter name selects, and the
 // problem of everything that p found wrong.
 func (s *Server) matchBreakers(p *params) ([]*breaker.Breaker, error) {
-	glob := p.text("name")
-	if _, err := path.Match(glob, ""); err != nil {
-		p.wrong("name", fmt.Sprintf("want a pattern of *, ? and [a-z], got %.100q", glob))
-	}
+	glob := p.glob("name")
 	if err := p.problem(); err != nil {
 		return nil, err
 	}

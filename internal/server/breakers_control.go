@@ -29,20 +29,23 @@ func (s *Server) resetBreaker(r *http.Request, dry bool) (change, error) {
 	if err != nil {
 		return change{Target: r.PathValue("name")}, err
 	}
-	before, after := b.State(), to
-	if before == api.StateClosed {
-		after = api.StateClosed
-	}
-	if !dry {
-		before = b.Reset(to, control(r))
-	}
+	before, after := reset(b, to, control(r), dry)
 	now := b.Snapshot()
-	if !dry {
-		after = now.State
-	}
 	return change{b.Name(), before, after, api.BreakerReset{
 		Message: fmt.Sprintf("Circuit breaker '%s' reset", b.Name()), Breaker: &now, PreviousState: before, State: after, DryRun: dry,
 	}}, nil
+}
+
+// reset resets a breaker, or tells where that would lead.
+func reset(b *breaker.Breaker, to api.State, c breaker.Control, dry bool) (before, after api.State) {
+	if !dry {
+		before = b.Reset(to, c)
+		return before, b.State()
+	}
+	if before = b.State(); before == api.StateClosed {
+		to = before // there is nothing to probe
+	}
+	return before, to
 }
 
 func (s *Server) resetAllBreakers(r *http.Request, dry bool) (change, error) {
@@ -57,22 +60,14 @@ func (s *Server) resetAllBreakers(r *http.Request, dry bool) (change, error) {
 		Skipped: []api.SkippedBreaker{}, Total: api.CountOf(len(all)), DryRun: dry,
 	}
 	for _, b := range all {
-		before, mode := b.State(), b.Mode()
-		if only != "" && before != only {
+		if only != "" && b.State() != only {
 			continue
 		}
-		if mode != api.ModeAutomatic {
+		if b.Mode() != api.ModeAutomatic {
 			out.Skipped = append(out.Skipped, api.SkippedBreaker{Name: b.Name(), Reason: skipReason(b)})
 			continue
 		}
-		after := to
-		if before == api.StateClosed {
-			after = api.StateClosed
-		}
-		if !dry {
-			before = b.Reset(to, control(r))
-			after = b.State()
-		}
+		before, after := reset(b, to, control(r), dry)
 		out.Reset = append(out.Reset, api.ResetBreaker{Name: b.Name(), PreviousState: before, State: after})
 	}
 	return change{"*", out.Reset, to, out}, nil

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"path"
 	"time"
@@ -15,11 +14,8 @@ import (
 // to it.
 func (s *Server) breakerEvents(w http.ResponseWriter, r *http.Request) {
 	p := query(r)
-	q := breaker.EventQuery{Name: p.text("name"), Since: p.instant("since", time.Now()), Limit: p.integer("limit", 100, 1, 1000)}
+	q := breaker.EventQuery{Name: p.glob("name"), Since: p.instant("since", time.Now()), Limit: p.integer("limit", 100, 1, 1000)}
 	stream := p.boolean("stream")
-	if _, err := path.Match(q.Name, ""); err != nil {
-		p.wrong("name", fmt.Sprintf("want a pattern of *, ? and [a-z], got %.100q", q.Name))
-	}
 	if err := p.problem(); err != nil {
 		s.fail(w, r, err)
 		return

@@ -42,7 +42,7 @@ func (s *Server) acquirePermit(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if id != "" {
-		return s.renewPermit(name, id, dry)
+		return s.renewPermit(r, id, dry)
 	}
 	b, created, err := s.breakerFor(r, create, want, dry)
 	if err != nil {
@@ -74,10 +74,11 @@ func (s *Server) acquirePermit(r *http.Request) (any, error) {
 	return out, nil
 }
 
-func (s *Server) renewPermit(name, id string, dry bool) (any, error) {
-	b, err := s.opts.Breakers.Get(name)
+func (s *Server) renewPermit(r *http.Request, id string, dry bool) (any, error) {
+	name := r.PathValue("name")
+	b, err := s.breaker(r)
 	if err != nil {
-		return nil, notFound("circuit breaker", name)
+		return nil, err
 	}
 	if dry {
 		return api.BreakerPermit{State: b.State(), DryRun: true}, s.leases.check(name, id)
@@ -265,9 +266,9 @@ func (s *Server) reportPermit(r *http.Request) (any, error) {
 		return nil, err
 	}
 	out := api.BreakerReported{Message: fmt.Sprintf("Circuit breaker '%s' was told: %s", printable(name, 128), in.Outcome), DryRun: dry}
-	b, err := s.opts.Breakers.Get(name)
+	b, err := s.breaker(r)
 	if err != nil {
-		return nil, notFound("circuit breaker", name)
+		return nil, err
 	}
 	if dry {
 		out.State = b.State()

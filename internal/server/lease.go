@@ -66,9 +66,9 @@ func (l *leases) grant(name string, p breaker.Permit, term time.Duration) (id st
 func (l *leases) renew(name, id string) (time.Duration, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	it := l.out[id]
-	if it == nil || it.name != name {
-		return 0, l.gone(name, id)
+	it, err := l.find(name, id)
+	if err != nil {
+		return 0, err
 	}
 	it.ends = time.Now().Add(it.term)
 	it.timer.Reset(it.term)
@@ -79,9 +79,9 @@ func (l *leases) renew(name, id string) (time.Duration, error) {
 func (l *leases) end(name, id string) (breaker.Permit, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	it := l.out[id]
-	if it == nil || it.name != name {
-		return breaker.Permit{}, l.gone(name, id)
+	it, err := l.find(name, id)
+	if err != nil {
+		return breaker.Permit{}, err
 	}
 	it.timer.Stop()
 	delete(l.out, id)
@@ -92,10 +92,16 @@ func (l *leases) end(name, id string) (breaker.Permit, error) {
 func (l *leases) check(name, id string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if it := l.out[id]; it == nil || it.name != name {
-		return l.gone(name, id)
+	_, err := l.find(name, id)
+	return err
+}
+
+// find returns a permit that is out. The caller holds the lock.
+func (l *leases) find(name, id string) (*lease, error) {
+	if it := l.out[id]; it != nil && it.name == name {
+		return it, nil
 	}
-	return nil
+	return nil, l.gone(name, id)
 }
 
 // holds tells whether a permit of the breaker is out.

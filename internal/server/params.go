@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +57,15 @@ func (p *params) text(name string) string {
 		return ""
 	}
 	return vs[len(vs)-1]
+}
+
+// glob reads a pattern of package path, "" where there is none.
+func (p *params) glob(name string) string {
+	s := p.text(name)
+	if _, err := path.Match(s, ""); err != nil {
+		p.wrong(name, "want a pattern of *, ? and [a-z]"+got(s))
+	}
+	return s
 }
 
 // all returns each value of a repeatable parameter.

@@ -31,7 +31,7 @@ func (c *Cache[T]) GetOrLoad(ctx context.Context, key string, ttl time.Duration,
 		if leader {
 			return c.lead(ctx, key, ttl, fl, load)
 		}
-		v, done, err := c.follow(ctx, fl, load)
+		v, done, err := c.follow(ctx, key, fl, load)
 		if done {
 			return v, err
 		}
@@ -66,13 +66,15 @@ func (c *Cache[T]) serve(ctx context.Context, key string, ttl time.Duration, f f
 
 // follow waits for another caller's flight. done is false where that caller
 // gave up and this one need not.
-func (c *Cache[T]) follow(ctx context.Context, fl *flight, load func(context.Context) (T, error)) (v T, done bool, err error) {
+func (c *Cache[T]) follow(ctx context.Context, key string, fl *flight, load func(context.Context) (T, error)) (v T, done bool, err error) {
 	select {
 	case <-ctx.Done():
 		return v, true, ctx.Err()
 	case <-fl.done:
 	}
 	switch {
+	case fl.err == nil && fl.item == nil: // its caller never got that far
+		return v, true, fmt.Errorf("load %q: the computation panicked", key)
 	case fl.err == nil:
 		f, how := c.unwrap(fl.item)
 		if how == hit {
@@ -90,7 +92,6 @@ func (c *Cache[T]) follow(ctx context.Context, fl *flight, load func(context.Con
 func (c *Cache[T]) lead(ctx context.Context, key string, ttl time.Duration, fl *flight, load func(context.Context) (T, error)) (T, error) {
 	full, near := c.opts.Prefix+key, c.near()
 	defer c.tiers[0].flights().leave(full, fl)
-	fl.err = errPanicked(key)
 	f := c.find(ctx, full, 0, near, false) // again: another flight may have just ended
 	start := time.Now()
 	if f.state == missing {
@@ -99,7 +100,7 @@ func (c *Cache[T]) lead(ctx context.Context, key string, ttl time.Duration, fl *
 	if f.state == missing {
 		return c.compute(ctx, key, ttl, fl, time.Since(start), load)
 	}
-	if fl.item, fl.err = f.item, nil; f.state == absent {
+	if fl.item = f.item; f.state == absent {
 		fl.err = notFound(key)
 	}
 	return c.serve(ctx, key, ttl, f, load)
@@ -109,7 +110,6 @@ func (c *Cache[T]) lead(ctx context.Context, key string, ttl time.Duration, fl *
 // already.
 func (c *Cache[T]) compute(ctx context.Context, key string, ttl time.Duration, fl *flight, spent time.Duration, load func(context.Context) (T, error)) (T, error) {
 	full := c.opts.Prefix + key
-	fl.err = errPanicked(key) // until it has not
 	v, err := load(ctx)
 	if err != nil {
 		fl.err, fl.left = err, ctx.Err() != nil
@@ -123,12 +123,10 @@ func (c *Cache[T]) compute(ctx context.Context, key string, ttl time.Duration, f
 		fl.err = fmt.Errorf("cache %q: %w", key, err)
 		return v, fl.err
 	}
-	fl.item, fl.err = &item{head: w.head, obj: w.obj, data: w.payload, typed: true}, nil
+	fl.item = &item{head: w.head, obj: w.obj, data: w.payload, typed: true}
 	_ = c.put(ctx, full, w, len(c.tiers), spent) // counted by the tier; the caller has its value
 	return v, nil
 }
-
-func errPanicked(key string) error { return fmt.Errorf("load %q: the computation panicked", key) }
 
 func (c *Cache[T]) wrapAbsent() written {
 	ttl := c.opts.NotFoundTTL
@@ -141,7 +139,8 @@ type flights struct {
 	byKey map[string]*flight // guarded by mu
 }
 
-// flight is one computation; the rest is written before done closes.
+// flight is one computation; the rest is written before done closes. One that
+// ends with neither an item nor an error panicked.
 type flight struct {
 	done chan struct{}
 	item *item
