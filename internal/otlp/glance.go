@@ -156,18 +156,10 @@ func plainEvent(b []byte) bool {
 // plainAttr returns the key of a KeyValue that has a key and a value that is a
 // text, a number or a truth, in this order.
 func plainAttr(b []byte) (key []byte, ok bool) {
-	if len(b) < 2 || b[0] != 1<<3|wireBytes || b[1] >= 0x80 || len(b)-2 < int(b[1]) {
+	key, b, ok = plainPair(b)
+	if !ok || len(b) == 0 {
 		return nil, false
 	}
-	key, b = b[2:2+b[1]], b[2+b[1]:]
-	if len(b) == 0 || b[0] != 2<<3|wireBytes {
-		return nil, false
-	}
-	from, to := part(b, 1)
-	if from < 0 || to != len(b) || from == to {
-		return nil, false
-	}
-	b = b[from:]
 	switch b[0] {
 	case 1<<3 | wireBytes:
 		from, to := part(b, 1)

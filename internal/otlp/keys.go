@@ -63,7 +63,7 @@ func SpanAttrs(span []byte, most int, wanted func(key []byte) bool, f func(KeyVa
 		}
 		most--
 		b := span[from:to]
-		if key, ok := plainKey(b); ok && !wanted(key) {
+		if key, _, ok := plainPair(b); ok && !wanted(key) {
 			continue
 		}
 		kv, err := decodeKeyValue(b, 0)
@@ -77,16 +77,19 @@ func SpanAttrs(span []byte, most int, wanted func(key []byte) bool, f func(KeyVa
 	return nil
 }
 
-// plainKey returns the key of a KeyValue that has a key and then a value, and
-// neither twice.
-func plainKey(b []byte) ([]byte, bool) {
+// plainPair returns the key and the encoded value of a KeyValue that has a key
+// and then a value, and neither twice.
+func plainPair(b []byte) (key, value []byte, ok bool) {
 	if len(b) < 2 || b[0] != 1<<3|wireBytes || b[1] >= 0x80 || len(b)-2 < int(b[1]) {
-		return nil, false
+		return nil, nil, false
 	}
-	key, rest := b[2:2+b[1]], b[2+b[1]:]
-	if len(rest) == 0 || rest[0] != 2<<3|wireBytes {
-		return nil, false
+	key, b = b[2:2+b[1]], b[2+b[1]:]
+	if len(b) == 0 || b[0] != 2<<3|wireBytes {
+		return nil, nil, false
 	}
-	_, to := part(rest, 1)
-	return key, to == len(rest)
+	from, to := part(b, 1)
+	if from < 0 || to != len(b) {
+		return nil, nil, false
+	}
+	return key, b[from:], true
 }

@@ -139,6 +139,31 @@ func (r activeRef) extent() (ended, running int) {
 	return len(r.a.spans), r.a.open
 }
 
+// ended returns the spans that ended and have not landed, without what was said
+// of the trace; they are not to be changed.
+func (r activeRef) ended() local {
+	if !r.lock() {
+		return local{}
+	}
+	defer r.a.mu.Unlock()
+	r.a.shared = true
+	return local{trace: r.a.trace, spans: r.a.spans, buf: r.a.buf}
+}
+
+// earliest returns the first start of those spans, 0 if there is none.
+func (r activeRef) earliest() (start int64) {
+	if !r.lock() {
+		return 0
+	}
+	defer r.a.mu.Unlock()
+	for i := range r.a.spans {
+		if at := r.a.spans[i].start; at > 0 && (start == 0 || at < start) {
+			start = at
+		}
+	}
+	return start
+}
+
 // link notes a profile if the trace is active still; the last 16 stay.
 func (r activeRef) link(profileID string) bool {
 	if !r.lock() {

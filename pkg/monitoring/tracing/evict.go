@@ -10,11 +10,11 @@ func (s *Store) shrink() {
 	}
 	s.evicting.Lock()
 	defer s.evicting.Unlock()
-	s.packFull(0)
+	s.packFull()
 	for s.bytes.Load() > s.opts.MaxBytes {
 		if s.evict() {
 			s.settleLog()
-			s.packFull(0)
+			s.packFull()
 			continue
 		}
 		r, found := s.table.oldest() // finished ones are gone: those with running spans
@@ -65,6 +65,9 @@ func (s *Store) evict() bool {
 // rescue moves the spans of failed and slow traces to the other shelf. It lets
 // go of mu to unpack the chunk.
 func (s *Store) rescue(c *chunk) {
+	if s.replaying {
+		return
+	}
 	x := &s.traces
 	var moving []int
 	for i, p := range c.trace {
@@ -72,7 +75,7 @@ func (s *Store) rescue(c *chunk) {
 			moving = append(moving, i)
 		}
 	}
-	if len(moving) == 0 || s.replaying {
+	if len(moving) == 0 {
 		return
 	}
 	src, messages := c.source(), make([][]byte, len(moving))

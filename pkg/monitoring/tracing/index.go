@@ -1,6 +1,7 @@
 package tracing
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"math/rand/v2"
 	"slices"
@@ -48,16 +49,10 @@ func newIndex() index { return index{seeds: [2]uint64{rand.Uint64() | 1, rand.Ui
 
 // hash is not to be foreseen by a sender, or he could make all traces meet.
 func (x *index) hash(id *TraceID) uint32 {
-	a, b := le64(id[:8]), le64(id[8:])
+	a, b := binary.LittleEndian.Uint64(id[:8]), binary.LittleEndian.Uint64(id[8:])
 	hi, lo := bits.Mul64(a^x.seeds[0], b^x.seeds[1])
 	hi, lo = bits.Mul64(hi^lo^x.seeds[1], 0x9e3779b97f4a7c15)
 	return uint32((hi ^ lo) >> 32)
-}
-
-func le64(b []byte) uint64 {
-	_ = b[7]
-	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
-		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
 }
 
 // find returns the place of a trace.

@@ -41,9 +41,12 @@ func (s *Store) AddOTLP(body []byte) (accepted, rejected int, err error) {
 		}
 	}
 	s.settle()
+	waiting := len(s.unpacked)
 	s.mu.Unlock()
 	s.logRequest(sequence, body, len(in.scanner.Spans))
-	s.packFull(0)
+	if waiting > 0 {
+		s.packFull()
+	}
 	s.shrink()
 	return total - rejected, rejected, nil
 }

@@ -171,12 +171,11 @@ func (s *Store) settle() {
 // them; otherwise others do, whose caller waits for nothing.
 const packLater = 2
 
-// packFull packs the chunks that have become full, all or all but some. The
-// caller holds no mu.
-func (s *Store) packFull(but int) {
+// packFull packs the chunks that have become full. The caller holds no mu.
+func (s *Store) packFull() {
 	for {
 		s.mu.Lock()
-		if len(s.unpacked) <= but {
+		if len(s.unpacked) == 0 {
 			s.mu.Unlock()
 			return
 		}

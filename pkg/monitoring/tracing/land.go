@@ -57,27 +57,39 @@ func (s *Store) land(l *local) {
 	}
 	s.settle()
 	waiting := len(s.unpacked)
-	var told *form
+	var senders []*sender
 	if sequence > 0 {
-		told = s.told(l)
+		senders = s.localSenders(l)
 	}
 	s.mu.Unlock()
-	if told != nil {
+	if sequence > 0 {
+		told := l.told(senders)
 		s.record(plain, sequence, told.record(), told.n())
 	}
 	if waiting > packLater {
-		s.packFull(0)
+		s.packFull()
 	}
 }
 
-// told is l as the log is told of it. The caller holds mu.
-func (s *Store) told(l *local) *form {
-	f := newForm(plain)
-	n := l.note()
+// localSenders returns the senders of l's spans by scope. The caller holds mu.
+func (s *Store) localSenders(l *local) []*sender {
+	senders := make([]*sender, len(l.scopes))
+	for i := range l.spans {
+		if n := l.spans[i].scope; senders[n] == nil {
+			senders[n] = s.localSender(l.scopes[n])
+		}
+	}
+	return senders
+}
+
+// told is l as the log is told of it. Of the senders it reads what never
+// changes.
+func (l *local) told(senders []*sender) *form {
+	f, n := newForm(plain), l.note()
 	encoded := string(n.append(nil))
 	for i := range l.spans {
 		sp := &l.spans[i]
-		f.put(l.message(sp), sp.outcome, s.localSender(l.scopes[sp.scope]))
+		f.put(l.message(sp), sp.outcome, senders[sp.scope])
 		f.note(l.trace, encoded)
 	}
 	return f

@@ -52,7 +52,7 @@ type Chunk struct {
 // What a record's data begins with.
 const (
 	recordRequest byte = iota // an OTLP request as it was sent
-	recordForm                // a chunk's form: spans with an index
+	recordForm                // a form: spans, and what their messages do not tell
 	recordRemoval             // ids of traces
 	recordPacked              // a request, compressed with S2
 )
@@ -243,7 +243,7 @@ func (s *Store) replay() error {
 		return fmt.Errorf("replay the log of traces: %w", err)
 	}
 	s.forgetCounts()
-	s.packFull(0)
+	s.packFull()
 	for _, c := range s.unpublished {
 		s.publish(c, source{packed: c.packed})
 	}

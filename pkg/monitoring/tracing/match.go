@@ -254,7 +254,7 @@ func (m *matcher) deep(v *view, root []byte) bool {
 	defer u.close()
 	for i := range v.spans {
 		sp := &v.spans[i]
-		if open = m.wants.tagged(open, m.door.resource(sp.from.resource)); open == 0 {
+		if open &^= m.metBy(sp.from.resource); open == 0 {
 			return true
 		}
 		if message := v.bytes(sp, &u); m.wants.maybe(open, message) {
@@ -263,10 +263,13 @@ func (m *matcher) deep(v *view, root []byte) bool {
 			}
 		}
 	}
+	if len(v.running) > 0 {
+		open &^= m.metBy(m.store.resource.raw)
+	}
 	for i := range v.running {
 		read := v.running[i].Span
 		m.door.restrict(&read)
-		open = m.wants.span(m.wants.tagged(open, m.door.resource(m.store.resource.raw)), &read)
+		open = m.wants.span(open, &read)
 	}
 	return open == 0
 }

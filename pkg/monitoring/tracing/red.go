@@ -71,8 +71,8 @@ func (s *Store) Operations(q StatsQuery) []api.OperationStats {
 			sum.interval(r.start-r.start%int64(q.Interval)).add(id, r)
 		}
 	})
-	oldest := s.oldest()
-	seconds := window(q.Since, oldest, now).To.Sub(window(q.Since, oldest, now).From.Time).Seconds()
+	w := window(q.Since, s.oldest(), now)
+	seconds := w.To.Sub(w.From.Time).Seconds()
 	out := make([]api.OperationStats, 0, len(sums))
 	for key, sum := range sums {
 		out = append(out, sum.stats(key, seconds))
@@ -170,8 +170,8 @@ func (s *Store) oldest() (oldest int64) {
 	}
 	s.mu.RUnlock()
 	s.eachActive(func(r activeRef) bool {
-		if v, found := r.view(); found && len(v.spans) > 0 && v.start > 0 && (oldest == 0 || v.start < oldest) {
-			oldest = v.start
+		if start := r.earliest(); start > 0 && (oldest == 0 || start < oldest) {
+			oldest = start
 		}
 		return true
 	})
@@ -205,7 +205,7 @@ func (s *Store) eachEnded(q *StatsQuery, f func(id TraceID, r *row, service, nam
 		}
 	})
 	s.eachActive(func(a activeRef) bool {
-		v, _ := a.view()
+		v := a.ended()
 		for i := range v.spans {
 			sp := &v.spans[i]
 			if name := alias(v.name(sp)); sp.start >= from && wanted(s.resource.service, name) {

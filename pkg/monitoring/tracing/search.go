@@ -96,16 +96,20 @@ func (m *matcher) prospect(c *chunk) (may uint64, met []uint64, useful bool) {
 	met = make([]uint64, len(c.groups))
 	useful = may != 0
 	for g := range c.groups {
-		raw := c.get(c.groups[g].resource)
-		tags, known := m.met[string(raw)]
-		if !known {
-			tags = m.wants.all &^ m.wants.tagged(m.wants.all, m.door.resource(raw))
-			m.met[string(raw)] = tags
-		}
-		met[g] = tags
-		useful = useful || tags != 0
+		met[g] = m.metBy(c.get(c.groups[g].resource))
+		useful = useful || met[g] != 0
 	}
 	return may, met, useful
+}
+
+// metBy returns the tags that a resource meets; many spans have the same one.
+func (m *matcher) metBy(resource []byte) uint64 {
+	tags, known := m.met[string(resource)]
+	if !known {
+		tags = m.wants.all &^ m.wants.tagged(m.wants.all, m.door.resource(resource))
+		m.met[string(resource)] = tags
+	}
+	return tags
 }
 
 // look looks into spans of one chunk. A group's resource met what met says.

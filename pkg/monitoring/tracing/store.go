@@ -126,7 +126,7 @@ func New(o Options) (*Store, error) {
 	if o.MaxAttrs > 1024 {
 		return nil, fmt.Errorf("tracing options: MaxAttrs is %d, want at most 1024", o.MaxAttrs)
 	}
-	o.Service = cmp.Or(o.Service, "unknown_service")
+	o.Service = cmp.Or(o.Service, unknownService)
 	o.MaxBytes = cmp.Or(o.MaxBytes, 256<<20)
 	o.MaxAge = cmp.Or(o.MaxAge, 24*time.Hour)
 	o.Slow = cmp.Or(o.Slow, time.Second)
@@ -158,7 +158,7 @@ func (s *Store) Run(ctx context.Context) error {
 			return nil
 		case now := <-tick.C:
 			s.removeOlder(now.Add(-s.opts.MaxAge), expired, false)
-			s.packFull(0)
+			s.packFull()
 		}
 	}
 }

@@ -93,15 +93,22 @@ func (s *Store) shown(a *activeView) *view {
 	v.note.merge(&n)
 	known := map[spanKey]struct{}{}
 	for i := range v.spans {
+		if len(a.spans) == 0 {
+			break // there is nothing to compare
+		}
 		known[spanKey{v.spans[i].id, v.spans[i].start, v.spans[i].took}] = struct{}{}
 	}
+	from := make([]*origins, len(a.scopes))
 	for i := range a.spans {
 		sp := &a.spans[i]
 		if _, landed := known[spanKey{sp.id, sp.start, sp.end - sp.start}]; landed {
 			continue // while we looked from one to the other
 		}
+		if from[sp.scope] == nil {
+			from[sp.scope] = s.ownOrigins(a.scopes[sp.scope])
+		}
 		v.spans = append(v.spans, viewSpan{
-			message: a.message(sp), name: alias(a.name(sp)), from: s.ownOrigins(a.scopes[sp.scope]),
+			message: a.message(sp), name: alias(a.name(sp)), from: from[sp.scope],
 			row: row{id: sp.id, parent: sp.parent, start: sp.start, took: sp.end - sp.start, kind: sp.kind, outcome: sp.outcome},
 		})
 		v.end = max(v.end, sp.end)

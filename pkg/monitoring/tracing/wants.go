@@ -112,7 +112,7 @@ func (w *wants) span(open uint64, sp *otlp.Span) uint64 {
 	return open
 }
 
-// tags returns what is still open after the attributes of an encoded span, of
+// tagsOf returns what is still open after the attributes of an encoded span, of
 // which only those asked for are decoded: 80 ns a span where the whole span
 // takes 430.
 func (w *wants) tagsOf(d *door, open uint64, message []byte) uint64 {
