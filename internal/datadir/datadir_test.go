@@ -277,6 +277,67 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// A chunk that could not be written stands for nothing: the records that it was
+// to stand for come back.
+func TestChunkThatWasNotWritten(t *testing.T) {
+	path := t.TempDir()
+	open := func() *datadir.Dir {
+		d, err := datadir.Open(path, datadir.Options{Sync: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { d.Close() })
+		return d
+	}
+	d := open()
+	for n := range uint64(3) {
+		if err := d.Traces().Record(tracing.Record{Sequence: n + 1, Data: []byte{byte(n + 1)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Traces().Chunk(tracing.Chunk{Number: 1, Through: 3, Data: make([]byte, 65<<20)}); err == nil {
+		t.Fatal("a chunk of 65 MiB was taken")
+	}
+	if err := d.Traces().Chunk(tracing.Chunk{Number: 2, Through: 1, Data: []byte("chunk")}); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	var chunks, records []string
+	open().Traces().Replay(func(b []byte) error { chunks = append(chunks, string(b)); return nil },
+		func(r tracing.Record) error { records = append(records, fmt.Sprint(r.Data)); return nil })
+	if fmt.Sprint(chunks) != "[chunk]" || fmt.Sprint(records) != "[[2] [3]]" {
+		t.Errorf("chunks %q, records %v", chunks, records)
+	}
+}
+
+// A chunk of the one shelf that stays for long keeps no files of the other.
+func TestShelvesFreeTheirOwnFiles(t *testing.T) {
+	path := t.TempDir()
+	d, err := datadir.Open(path, datadir.Options{Sync: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	data := make([]byte, 1<<20)
+	put := func(shelf int, number uint64) {
+		if err := d.Traces().Chunk(tracing.Chunk{Shelf: shelf, Number: number, Data: data}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(1, 1)
+	for number := uint64(2); number < 100; number++ {
+		put(0, number)
+		if number > 4 {
+			if err := d.Traces().Drop(number - 3); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := size(t, path); n > 25<<20 {
+		t.Errorf("%d MiB on disk for 4 MiB of chunks", n>>20)
+	}
+}
+
 func TestInUse(t *testing.T) {
 	path := t.TempDir()
 	start(t, path, 0)

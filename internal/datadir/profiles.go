@@ -33,7 +33,7 @@ func (p *Profiles) Keep(summary api.Profile, data []byte) error {
 		return err
 	}
 	value := append(binary.AppendUvarint(nil, uint64(len(head))), head...)
-	return p.dir.wrote(p.table.put(summary.ProfileID, append(value, data...), nil))
+	return p.dir.wrote(p.table.put(summary.ProfileID, append(value, data...), 0))
 }
 
 // Forget removes a profile.

@@ -16,13 +16,13 @@ import (
 
 // Kinds of a table's records.
 const (
-	kindPut    = 1 // length of the key, the key, the head, the value
+	kindPut    = 1 // length of the key, the key, the mark, the value
 	kindRemove = 2 // the same without a value
 )
 
-// headBytes is what a table carries along in each record, so that its newest
-// one has it.
-const headBytes = 16
+// markBytes is a number that a table carries along in each record, so that its
+// newest one has the highest.
+const markBytes = 8
 
 // table is a log of values by key, of which the last counts. Files go once
 // nothing in them is valid any more.
@@ -33,7 +33,7 @@ type table struct {
 	live     map[string]place
 	segments map[uint64]int // valid values by segment
 	bytes    int64          // of valid records
-	head     [headBytes]byte
+	mark     uint64
 }
 
 // place is where a valid value is.
@@ -48,13 +48,13 @@ var errRecord = errors.New("not a record of this log")
 // openTable reads a log. It keeps no value.
 func (d *Dir) openTable(name string) (*table, error) {
 	t := &table{live: map[string]place{}, segments: map[uint64]int{}}
-	log, report, err := d.db.Log(name, 0, func(r tracedb.Record) error {
-		key, head, value, err := splitTable(r)
+	log, report, err := d.db.Log(name, tableSegment, func(r tracedb.Record) error {
+		key, mark, value, err := splitTable(r)
 		if err != nil {
 			d.unreadable(name, err)
 			return nil
 		}
-		t.head = head
+		t.mark = max(t.mark, mark)
 		t.forget(key)
 		if r.Kind == kindPut {
 			t.note(key, place{r.Ref, r.Seq, tableBytes(key, len(value))})
@@ -69,29 +69,27 @@ func (d *Dir) openTable(name string) (*table, error) {
 	return t, nil
 }
 
-func splitTable(r tracedb.Record) (key string, head [headBytes]byte, value []byte, err error) {
+func splitTable(r tracedb.Record) (key string, mark uint64, value []byte, err error) {
 	n, size := binary.Uvarint(r.Payload)
-	if size <= 0 || n > 1<<10 || uint64(len(r.Payload)-size) < n+headBytes || r.Kind != kindPut && r.Kind != kindRemove {
-		return "", head, nil, fmt.Errorf("record %d: %w", r.Seq, errRecord)
+	if size <= 0 || n > 1<<10 || uint64(len(r.Payload)-size) < n+markBytes || r.Kind != kindPut && r.Kind != kindRemove {
+		return "", 0, nil, fmt.Errorf("record %d: %w", r.Seq, errRecord)
 	}
 	rest := r.Payload[size:]
-	copy(head[:], rest[n:])
-	return string(rest[:n]), head, rest[n+headBytes:], nil
+	return string(rest[:n]), binary.LittleEndian.Uint64(rest[n:]), rest[n+markBytes:], nil
 }
 
-func tableBytes(key string, value int) int64 { return int64(len(key)+value) + headBytes + 40 }
+func tableBytes(key string, value int) int64 { return int64(len(key)+value) + markBytes + 40 }
 
-// put writes a value. head, if it is not nil, changes what the table carries.
-func (t *table) put(key string, value []byte, head func(*[headBytes]byte)) error {
+// put writes a value, and what the table carries if that grows.
+func (t *table) put(key string, value []byte, mark uint64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if head != nil {
-		head(&t.head)
-	}
-	ref, seq, err := t.append(kindPut, key, value)
+	mark = max(mark, t.mark)
+	ref, seq, err := t.append(kindPut, key, value, mark)
 	if err != nil {
 		return err
 	}
+	t.mark = mark
 	t.forget(key)
 	t.note(key, place{ref, seq, tableBytes(key, len(value))})
 	return t.tidy()
@@ -104,16 +102,16 @@ func (t *table) remove(key string) error {
 	if _, found := t.live[key]; !found {
 		return nil
 	}
-	if _, _, err := t.append(kindRemove, key, nil); err != nil {
+	if _, _, err := t.append(kindRemove, key, nil, t.mark); err != nil {
 		return err
 	}
 	t.forget(key)
 	return t.tidy()
 }
 
-func (t *table) append(kind byte, key string, value []byte) (tracedb.Ref, uint64, error) {
+func (t *table) append(kind byte, key string, value []byte, mark uint64) (tracedb.Ref, uint64, error) {
 	start := append(binary.AppendUvarint(nil, uint64(len(key))), key...)
-	return t.log.Append(kind, start, t.head[:], value)
+	return t.log.Append(kind, binary.LittleEndian.AppendUint64(start, mark), value)
 }
 
 func (t *table) note(key string, p place) {
@@ -156,8 +154,10 @@ func (t *table) tidy() error {
 	return t.free()
 }
 
-// slack is what a table may waste however little it holds.
-const slack = 64 << 20
+const (
+	tableSegment = 8 << 20
+	slack        = 2 * tableSegment // what a table may waste however little it holds
+)
 
 // move writes a valid value again. One that has been damaged since is given up.
 func (t *table) move(key string, p place) error {
@@ -170,7 +170,7 @@ func (t *table) move(key string, p place) error {
 	if err != nil {
 		return err
 	}
-	ref, seq, err := t.append(kindPut, key, value)
+	ref, seq, err := t.append(kindPut, key, value, t.mark)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (t *table) move(key string, p place) error {
 }
 
 // free deletes the files before the first valid value. The last record stays:
-// it has the head.
+// it has the mark.
 func (t *table) free() error {
 	_, err := t.log.DropBefore(min(t.front(), t.log.Next()-1))
 	return err

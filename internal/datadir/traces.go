@@ -3,10 +3,11 @@ package datadir
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/pulsectl/pulsectl/internal/tracedb"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/tracing"
@@ -18,7 +19,7 @@ const shelves = 2 // of a trace store
 // records for each shelf. It implements [tracing.Log].
 type Traces struct {
 	dir    *Dir
-	chunks *table // its head is the through of each shelf
+	chunks [shelves]*table // by shelf, so that the oldest of each goes first; the mark is its through
 	shelf  [shelves]*records
 }
 
@@ -30,10 +31,9 @@ type records struct {
 	log  *tracedb.Log
 	base uint64 // what the disk adds to the store's sequence
 
-	through atomic.Uint64 // the sequence up to which chunks stand for the records
-
-	mu   sync.Mutex
-	kept []kept // in the order of writing
+	mu      sync.Mutex
+	through uint64 // the sequence up to which chunks stand for the records
+	kept    []kept // in the order of writing
 }
 
 // kept is a record on disk.
@@ -52,11 +52,11 @@ const (
 
 func (d *Dir) openTraces() (err error) {
 	t := &Traces{dir: d}
-	if t.chunks, err = d.openTable("chunks"); err != nil {
-		return err
-	}
 	for i := range t.shelf {
-		if t.shelf[i], err = d.openRecords(fmt.Sprintf("spans%d", i), binary.LittleEndian.Uint64(t.chunks.head[8*i:])); err != nil {
+		if t.chunks[i], err = d.openTable(fmt.Sprintf("chunks%d", i)); err != nil {
+			return err
+		}
+		if t.shelf[i], err = d.openRecords(fmt.Sprintf("spans%d", i), t.chunks[i].mark); err != nil {
 			return err
 		}
 	}
@@ -65,8 +65,7 @@ func (d *Dir) openTraces() (err error) {
 }
 
 func (d *Dir) openRecords(name string, through uint64) (*records, error) {
-	s := &records{base: through}
-	s.through.Store(through)
+	s := &records{base: through, through: through}
 	log, report, err := d.db.Log(name, recordSegment, func(r tracedb.Record) error {
 		if r.Kind != kindRecord || len(r.Payload) < 8 {
 			d.unreadable(name, fmt.Errorf("record %d: %w", r.Seq, errRecord))
@@ -95,7 +94,7 @@ func (t *Traces) Record(r tracing.Record) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if sequence > s.through.Load() { // else its chunk came first
+	if sequence > s.through { // else its chunk came first
 		s.kept = append(s.kept, kept{sequence, seq, ref})
 	}
 	return nil
@@ -105,10 +104,7 @@ func (t *Traces) Record(r tracing.Record) error {
 func (t *Traces) Chunk(c tracing.Chunk) error {
 	s := t.shelf[c.Shelf]
 	through := s.base + c.Through
-	err := t.chunks.put(chunkKey(c.Number), c.Data, func(head *[headBytes]byte) {
-		field := head[8*c.Shelf:]
-		binary.LittleEndian.PutUint64(field, max(binary.LittleEndian.Uint64(field), through))
-	})
+	err := t.chunks[c.Shelf].put(chunkKey(c.Number), c.Data, through)
 	if err == nil {
 		err = s.release(through)
 	}
@@ -118,7 +114,7 @@ func (t *Traces) Chunk(c tracing.Chunk) error {
 // release deletes the files whose records are all in chunks.
 func (s *records) release(through uint64) error {
 	s.mu.Lock()
-	s.through.Store(max(s.through.Load(), through))
+	s.through = max(s.through, through)
 	s.kept = slices.DeleteFunc(s.kept, func(k kept) bool { return k.sequence <= through })
 	first := s.log.Next()
 	for _, k := range s.kept {
@@ -130,17 +126,27 @@ func (s *records) release(through uint64) error {
 }
 
 // Drop lets go of a chunk.
-func (t *Traces) Drop(number uint64) error { return t.dir.wrote(t.chunks.remove(chunkKey(number))) }
+func (t *Traces) Drop(number uint64) error {
+	var err error
+	for _, chunks := range t.chunks {
+		err = errors.Join(err, chunks.remove(chunkKey(number)))
+	}
+	return t.dir.wrote(err)
+}
 
 func chunkKey(number uint64) string { return string(binary.BigEndian.AppendUint64(nil, number)) }
 
 // Replay reads the chunks by number, then the records that are in none, by
 // sequence. What is damaged is logged and stepped over.
 func (t *Traces) Replay(chunk func([]byte) error, record func(tracing.Record) error) error {
-	keys := t.chunks.keys()
-	slices.Sort(keys)
-	for _, key := range keys {
-		data, _, err := t.chunks.get(key)
+	of := map[string]*table{} // by number
+	for _, chunks := range t.chunks {
+		for _, key := range chunks.keys() {
+			of[key] = chunks
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(of)) {
+		data, _, err := of[key].get(key)
 		if err == nil {
 			err = chunk(data)
 		}

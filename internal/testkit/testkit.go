@@ -1,5 +1,5 @@
 // Package testkit is what the tests of several packages need: golden files, the
-// shared fixtures, and a real Redis.
+// shared fixtures, a Python server that replays answers, a real Redis.
 //
 // It reports through the *testing.T it is given and is linked by tests only.
 package testkit
