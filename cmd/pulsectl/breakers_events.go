@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -78,12 +74,10 @@ func (a *app) breakerEvents(ctx context.Context, q client.EventQuery) error {
 	return show(a, found(rs), breakerEventsView)
 }
 
-// follower writes the events of a fleet as they come, a line each.
-type follower struct {
-	*app
+// eventTail writes the events of a fleet as they come, a line each.
+type eventTail struct {
+	followers
 	fleet bool
-
-	mu sync.Mutex // of the output, and of what a write to it met
 }
 
 // followEvents shows the events of each server until all have failed at the
@@ -98,55 +92,21 @@ func (a *app) followEvents(ctx context.Context, q client.EventQuery) error {
 	if err != nil {
 		return err
 	}
-	f := &follower{app: a, fleet: len(cs) > 1}
-	rs := make([]api.Result[struct{}], len(cs))
-	var wg sync.WaitGroup
-	for i, c := range cs {
-		wg.Go(func() {
-			rs[i] = api.Result[struct{}]{Instance: c.Instance(), Error: f.follow(ctx, c, q)}
-		})
-	}
-	wg.Wait()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return &fleetError{failed: a.report(failures(rs))}
-}
-
-// followAgain is the least and the most time from a stream that broke to the
-// next attempt.
-const followAgain, followAgainMost = time.Second, 15 * time.Second
-
-// follow follows one server. It returns when ctx is done, when the server could
-// not be followed in the first place, or when it has become one that refuses.
-func (f *follower) follow(ctx context.Context, c *client.Client, q client.EventQuery) *api.Error {
-	wait, ever := followAgain, false
-	last := q.Since
-	for {
-		q.Since = last
-		err := c.FollowBreakerEvents(ctx, q, func() { ever, wait = true, followAgain }, func(e api.BreakerEvent) error {
-			last = after(e.Time)
-			return f.write(c.Instance(), e)
-		})
-		var e *api.Error
-		if !errors.As(err, &e) {
-			e = &api.Error{Detail: err.Error(), Cause: err}
-			return e // of the output
+	f := &eventTail{followers{app: a}, len(cs) > 1}
+	return f.each(ctx, cs, func(c *client.Client) streamReader {
+		q := q
+		return func(opened func()) error {
+			return c.FollowBreakerEvents(ctx, q, func() {
+				if q.Since == "" { // from here on nothing is to be missed
+					q.Since = after(api.Unix(f.now().UnixNano()))
+				}
+				opened()
+			}, func(e api.BreakerEvent) error {
+				q.Since = after(e.Time)
+				return f.write(c.Instance(), e)
+			})
 		}
-		if ctx.Err() != nil || !ever || e.Status >= http.StatusBadRequest && e.Status < http.StatusInternalServerError {
-			return e
-		}
-		if last == "" {
-			last = after(api.Unix(f.now().UnixNano()))
-		}
-		fmt.Fprintf(f.streams.err, "pulsectl: %s: %s; trying again in %s\n", render.Clean(c.Instance()), render.Clean(e.Error()), wait)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return e
-		}
-		wait = min(2*wait, followAgainMost)
-	}
+	})
 }
 
 // after is the first instant that is not t any more, as the API takes it.
@@ -155,7 +115,7 @@ func after(t api.Time) string {
 	return strconv.FormatInt(ns/1e9, 10) + fmt.Sprintf(".%09d", ns%1e9)
 }
 
-func (f *follower) write(instance string, e api.BreakerEvent) error {
+func (f *eventTail) write(instance string, e api.BreakerEvent) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.flags.output == "json" {

@@ -119,7 +119,7 @@ func (g *guarded) sendTrace(request []byte) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), traceTime)
 	defer cancel()
-	if err := g.server.SendTraces(ctx, request); err != nil && g.Verbose {
+	if _, _, err := g.server.ImportSpans(ctx, request); err != nil && g.Verbose {
 		g.say("warning: the trace was not taken: %v", err)
 	}
 }

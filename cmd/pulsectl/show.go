@@ -50,7 +50,7 @@ func write[T any](a *app, rs []api.Result[T], v view[T]) error {
 	switch a.flags.output {
 	case "json":
 		if a.watching {
-			return render.EnvelopeLine(out, envelope(a, rs, v))
+			return render.JSONLine(out, envelope(a, rs, v))
 		}
 		return render.JSON(out, envelope(a, rs, v))
 	case "yaml":

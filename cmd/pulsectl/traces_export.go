@@ -13,6 +13,7 @@ import (
 	"github.com/pulsectl/pulsectl/internal/traceformat"
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/client"
+	"github.com/pulsectl/pulsectl/pkg/render"
 )
 
 // traceForms are the forms of a trace that other tools read.
@@ -191,14 +192,7 @@ func (a *app) export(ctx context.Context, c *client.Client, sel selector, narrow
 
 // contents says what is in a file of traces.
 func contents(d traceformat.Data) string {
-	return fmt.Sprintf("%s, %s", numbered(len(d.TraceIDs()), "trace"), numbered(d.Spans(), "span"))
-}
-
-func numbered(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
+	return fmt.Sprintf("%s, %s", render.Plural(len(d.TraceIDs()), "trace"), render.Plural(d.Spans(), "span"))
 }
 
 func newTracesImportCmd(a *app) *cobra.Command {

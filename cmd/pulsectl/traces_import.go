@@ -76,7 +76,7 @@ func importView(data traceformat.Data, format traceformat.Format) view[imported]
 		},
 		draw: func(w io.Writer, rs []api.Result[imported], o render.Options) error {
 			return render.Done(w, rs, func(im imported) string {
-				line := fmt.Sprintf("imported %s, %s (%s)", numbered(len(ids), "trace"), numbered(int(im.Spans), "span"), format)
+				line := fmt.Sprintf("imported %s, %s (%s)", render.Plural(len(ids), "trace"), render.Plural(int(im.Spans), "span"), format)
 				if im.Rejected > 0 {
 					line += fmt.Sprintf("; %d not kept: %s", im.Rejected, render.Clean(im.Why))
 				}

@@ -136,7 +136,11 @@ func (s selector) choose(all []api.Trace, but string) int {
 		slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(took(&all[i]), took(&all[j])) })
 		at = max(int(math.Ceil(s.rank*float64(len(all))))-1, 0)
 		if all[order[at]].TraceID == but {
-			at = map[bool]int{true: at - 1, false: 1}[at > 0]
+			if at > 0 {
+				at--
+			} else {
+				at = 1
+			}
 		}
 	case s.text == "@slowest":
 		slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(took(&all[j]), took(&all[i])) })

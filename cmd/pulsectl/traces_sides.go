@@ -44,13 +44,8 @@ func commonSource(d *waterfall.Diff) string {
 // operation it is taken of. Servers that did not answer are silent.
 func (a *app) bothSides(ctx context.Context, first, second string, narrow client.TraceQuery) (sides [2]side, silent []api.Result[*waterfall.Diff], err error) {
 	const command = "pulsectl traces diff"
-	var sels [2]selector
-	for i, text := range []string{first, second} {
-		if sels[i], err = parseSelector(text, command); err != nil {
-			return sides, nil, err
-		}
-	}
-	if err := checkNarrowing(narrow, command, sels[0], sels[1]); err != nil {
+	sels, err := parseSelectors([]string{first, second}, narrow, command)
+	if err != nil {
 		return sides, nil, err
 	}
 	if first == "-" && second == "-" {

@@ -231,7 +231,8 @@ func query(v url.Values, now time.Time) (tracing.Query, error) {
 	if q.Since, q.Until, err = window(v, now); err != nil {
 		return q, err
 	}
-	return q, tags(v, &q)
+	err = tags(v, &q)
+	return q, err
 }
 
 // window reads the time that a search covers.

@@ -158,8 +158,7 @@ func httpAnswer(resp *http.Response, body []byte) (lost int, err error) {
 		if resp.Header.Get("Content-Type") != typeProto {
 			return 0, nil
 		}
-		lost, _ = parseResponse(body)
-		return lost, nil
+		return parseResponse(body), nil
 	}
 	said := ""
 	if resp.Header.Get("Content-Type") == typeProto {
@@ -177,14 +176,14 @@ func httpError(resp *http.Response, said string) error {
 	}
 	switch resp.StatusCode {
 	case http.StatusLoopDetected:
-		return final(circle, "%s", text)
+		return final(circle, text)
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		if wait, ok := retryAfter(resp.Header.Get("Retry-After"), time.Now()); ok {
 			return fmt.Errorf("%s: %w", text, &backoff.RetryAfterError{Duration: wait})
 		}
 		return errors.New(text)
 	}
-	return final(refusedBatch, "%s", text)
+	return final(refusedBatch, text)
 }
 
 // maxRetryAfter bounds how long an endpoint can make the Forwarder wait.
@@ -215,8 +214,7 @@ func grpcAnswer(resp *http.Response, body []byte) (lost int, err error) {
 	case err != nil:
 		return 0, errors.New("the answer has no grpc-status")
 	case code == 0 && len(body) > prefixSize && body[0] == 0:
-		lost, _ = parseResponse(body[prefixSize:])
-		return lost, nil
+		return parseResponse(body[prefixSize:]), nil
 	case code == 0:
 		return 0, nil
 	}
@@ -241,7 +239,7 @@ func grpcError(code int, end http.Header) error {
 	case retryable[code]:
 		return errors.New(text)
 	case end.Get(loopHeader) != "":
-		return final(circle, "%s", text)
+		return final(circle, text)
 	}
-	return final(refusedBatch, "%s", text)
+	return final(refusedBatch, text)
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -257,6 +256,4 @@ type finalError struct {
 
 func (e *finalError) Error() string { return e.text }
 
-func final(why reason, format string, args ...any) error {
-	return &finalError{why, fmt.Sprintf(format, args...)}
-}
+func final(why reason, text string) error { return &finalError{why, text} }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"go.opentelemetry.io/collector/pdata/ptrace"
 
@@ -48,9 +47,7 @@ func (d httpDoor) Refuse(w http.ResponseWriter, r *http.Request, err *api.Error)
 
 func (d httpDoor) refuse(w http.ResponseWriter, r *http.Request, p protocol, no *refusal) {
 	d.rc.refused(r, p, no)
-	if no.retry > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(int64((no.retry+time.Second-1)/time.Second), 10))
-	}
+	no.sayWhen(w.Header())
 	if no.status == http.StatusUnsupportedMediaType {
 		w.Header().Set("Accept-Encoding", acceptEncoding) // RFC 9110, section 12.5.3
 	}
@@ -77,18 +74,9 @@ func (d httpDoor) take(w http.ResponseWriter, r *http.Request, p protocol, known
 		return 0, &refusal{outcome: unsupported, status: http.StatusUnsupportedMediaType, code: codeInvalid,
 			message: fmt.Sprintf("content type %.100q is not taken: send %s or %s", r.Header.Get("Content-Type"), typeProto, typeJSON)}
 	}
-	limit := d.rc.opts.MaxBytes
-	if r.ContentLength > limit {
-		return 0, tooLong(limit)
-	}
 	in := d.rc.open()
 	defer in.close()
-	defer d.rc.limitBody(w, d.rc.opts.BodyTimeout)()
-	in.raw, err = in.slurp(in.raw[:0], 0, http.MaxBytesReader(w, r.Body, limit+1), r.ContentLength, limit)
-	if err != nil {
-		return 0, readError(err)
-	}
-	body, err := in.inflate(strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))), in.raw)
+	body, err := in.body(w, r)
 	if err != nil {
 		return 0, err
 	}
@@ -98,6 +86,22 @@ func (d httpDoor) take(w http.ResponseWriter, r *http.Request, p protocol, known
 		}
 	}
 	return d.rc.keep(r, body)
+}
+
+// body reads the body of an HTTP request and takes its compression off. It is
+// good until close.
+func (in *intake) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	limit := in.rc.opts.MaxBytes
+	if r.ContentLength > limit {
+		return nil, tooLong(limit)
+	}
+	defer in.rc.limitBody(w, in.rc.opts.BodyTimeout)()
+	var err error
+	in.raw, err = in.slurp(in.raw[:0], 0, http.MaxBytesReader(w, r.Body, limit+1), r.ContentLength, limit)
+	if err != nil {
+		return nil, readError(err)
+	}
+	return in.inflate(strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))), in.raw)
 }
 
 // What an object of OTLP/JSON takes in memory, at most about: a span's, which

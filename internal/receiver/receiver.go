@@ -142,7 +142,7 @@ func (rc *Receiver) keep(r *http.Request, body []byte) (rejected int, err error)
 // deadline, to come in: one that trickles must not hold memory for long.
 func (rc *Receiver) limitBody(w http.ResponseWriter, within time.Duration) (restore func()) {
 	conn := http.NewResponseController(w)
-	if conn.SetReadDeadline(time.Now().Add(min(within, rc.opts.BodyTimeout))) != nil {
+	if conn.SetReadDeadline(time.Now().Add(within)) != nil {
 		return func() {} // not a connection: a test's recorder
 	}
 	return func() { _ = conn.SetReadDeadline(time.Time{}) } // it is the same connection that took the first

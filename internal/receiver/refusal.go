@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -36,6 +37,13 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string { return r.message }
+
+// sayWhen tells when to send the request again, if that is of use.
+func (r *refusal) sayWhen(h http.Header) {
+	if r.retry > 0 {
+		h.Set("Retry-After", strconv.FormatInt(int64((r.retry+time.Second-1)/time.Second), 10))
+	}
+}
 
 // asRefusal turns what went wrong with a request into its answer. An error that
 // is no refusal yet is about the request's own bytes.

@@ -76,7 +76,6 @@ func appendField(dst []byte, field byte, s string) []byte {
 
 // rpcStatus is a google.rpc.Status that another server sent.
 type rpcStatus struct {
-	code    int
 	message string
 	retry   time.Duration // of its RetryInfo
 	again   bool          // it has a RetryInfo
@@ -98,9 +97,6 @@ func eachField(b []byte, f func(fc *easyproto.FieldContext)) {
 func parseStatus(b []byte) (st rpcStatus) {
 	eachField(b, func(fc *easyproto.FieldContext) {
 		switch fc.FieldNum {
-		case 1:
-			code, _ := fc.Int32()
-			st.code = int(code)
 		case 2:
 			message, _ := fc.String()
 			st.message = message
@@ -143,22 +139,19 @@ func (st *rpcStatus) retryInfo(detail []byte) {
 	})
 }
 
-// parseResponse reads how many spans an ExportTraceServiceResponse rejects, and why.
-func parseResponse(b []byte) (rejected int, message string) {
+// parseResponse reads how many spans an ExportTraceServiceResponse rejects.
+func parseResponse(b []byte) (rejected int) {
 	eachField(b, func(fc *easyproto.FieldContext) {
 		if fc.FieldNum != 1 {
 			return
 		}
 		partial, _ := fc.MessageData()
 		eachField(partial, func(fc *easyproto.FieldContext) {
-			switch fc.FieldNum {
-			case 1:
+			if fc.FieldNum == 1 {
 				n, _ := fc.Int64()
 				rejected = int(max(n, 0))
-			case 2:
-				message, _ = fc.String()
 			}
 		})
 	})
-	return rejected, message
+	return rejected
 }

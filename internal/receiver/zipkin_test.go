@@ -51,10 +51,10 @@ func TestZipkin(t *testing.T) {
 		{"broken", `[{"traceId":"1","id":"1"},]`, "application/json", "", 400, "line 1, column 27"},
 		{"a bad id", `[{"traceId":"48485a3953bb6124","id":"x"}]`, "application/json", "", 400, "[0].id: want hex digits"},
 		{"two lists", `[] []`, "application/json", "", 400, "something stands behind the list"},
-		{"not gzip", "[]", "application/json", "gzip", 400, "read body"},
-		{"another encoding", "[]", "application/json", "br", 415, "send gzip, zstd or none"},
+		{"not gzip", "[]", "application/json", "gzip", 400, "inflate gzip"},
+		{"another encoding", "[]", "application/json", "br", 415, "send one of gzip, zstd"},
 		{"another type", "[]", "application/x-protobuf", "", 415, "send application/json"},
-		{"too large", "[" + strings.Repeat(" ", 33<<20) + "]", "application/json", "", 413, "send smaller lists"},
+		{"too large", "[" + strings.Repeat(" ", 33<<20) + "]", "application/json", "", 413, "send smaller batches"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			req, err := http.NewRequest("POST", srv.URL+"/api/v2/spans", strings.NewReader(tt.body))

@@ -275,13 +275,14 @@ func (s *selection) lines(v *View, top int) {
 			line.Depth = v.Lines[w.above].Depth + 1
 		}
 		v.Folded += len(w.rows) - 1
-		below := s.group(w.rows)
+		var below [][]int
 		if s.f.Depth > 0 && line.Depth >= s.f.Depth {
 			for _, i := range w.rows {
 				line.Deep += s.size[i] - count(s.l.Rows[i].Span != nil)
 			}
 			v.Deep += line.Deep
-			below = nil
+		} else {
+			below = s.group(w.rows)
 		}
 		line.Kids = len(below)
 		push(below, len(v.Lines))

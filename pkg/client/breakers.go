@@ -201,7 +201,8 @@ func (c *Client) BreakerEvents(ctx context.Context, e EventQuery) (api.BreakerEv
 	if err := c.refusePython(ctx, noEvents); err != nil {
 		return out, err
 	}
-	return out, c.get(ctx, breakersPath+"/events", e.query(), &out)
+	err := c.get(ctx, breakersPath+"/events", e.query(), &out)
+	return out, err
 }
 
 // FollowBreakerEvents calls f with each event from now on, until ctx is done,

@@ -88,18 +88,3 @@ func (c *Client) ReportBreaker(ctx context.Context, name string, r api.BreakerRe
 	err = c.doWith(ctx, http.MethodPost, breakerPath(name, "report"), nil, h, bytes.NewReader(body), &out)
 	return out, err
 }
-
-// SendTraces brings spans: an encoded ExportTraceServiceRequest of OTLP.
-func (c *Client) SendTraces(ctx context.Context, otlp []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
-	defer cancel()
-	resp, err := c.Send(ctx, http.MethodPost, "/v1/traces", nil, http.Header{"Content-Type": {"application/x-protobuf"}}, bytes.NewReader(otlp))
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return api.Errorf(resp.StatusCode, "the server answered %s to /v1/traces", resp.Status)
-	}
-	return nil
-}

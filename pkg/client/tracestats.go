@@ -130,9 +130,6 @@ const protobuf = "application/x-protobuf"
 // ImportSpans brings an OTLP ExportTraceServiceRequest in protobuf, and returns
 // how many of its spans were not kept, and why. A Python server takes none.
 func (c *Client) ImportSpans(ctx context.Context, request []byte) (rejected int64, why string, err error) {
-	if err := c.notOnPython(ctx, "door for spans"); err != nil {
-		return 0, "", err
-	}
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
 	defer cancel()
 	const path = "/v1/traces"
@@ -144,6 +141,11 @@ func (c *Client) ImportSpans(ctx context.Context, request []byte) (rejected int6
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
 	if err != nil {
 		return 0, "", transportError(err)
+	}
+	if resp.StatusCode == http.StatusNotFound {
+		if err := c.notOnPython(ctx, "door for spans"); err != nil {
+			return 0, "", err
+		}
 	}
 	isProtobuf := resp.Header.Get("Content-Type") == protobuf
 	if resp.StatusCode >= 300 && !isProtobuf {

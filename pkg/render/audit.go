@@ -20,7 +20,7 @@ func Audit(w io.Writer, rs []api.Result[api.Audit], o Options) error {
 		dropped += int64(r.Value.Dropped)
 	}
 	if !o.NoHeaders {
-		s.heading("Audit", s.muted.Render(plural(int(total), "change")))
+		s.heading("Audit", s.muted.Render(Plural(int(total), "change")))
 		s.line()
 	}
 	cols := []column{

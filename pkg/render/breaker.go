@@ -109,9 +109,9 @@ func (s *screen) breakerWhy(w api.BreakerWhy) []fact {
 			facts = append(facts, fact{"crossed", words})
 		}
 	}
-	facts = append(facts, fact{"rejected", plural(int(w.Rejected), "call") + " since it opened, " + age(s.Now.Sub(w.OpenedAt.Time)) + " ago"})
+	facts = append(facts, fact{"rejected", Plural(int(w.Rejected), "call") + " since it opened, " + age(s.Now.Sub(w.OpenedAt.Time)) + " ago"})
 	if w.Failed > 0 {
-		facts = append(facts, fact{"recoveries", plural(int(w.Failed), "time") + " half-open and back"})
+		facts = append(facts, fact{"recoveries", Plural(int(w.Failed), "time") + " half-open and back"})
 	}
 	if w.TraceID != "" {
 		facts = append(facts, fact{"trace", "pulsectl traces show " + clean(w.TraceID)})
@@ -172,7 +172,7 @@ func (s *screen) breakerCalls(b api.Breaker) []fact {
 		facts = append(facts, fact{"last " + age(win.Seconds.Duration()), recent},
 			fact{"failures/s", s.spark(win.FailuresPerSecond, s.style(max(v, between)))})
 	}
-	return append(facts, fact{"opened", plural(int(st.CircuitOpens), "time") + ", closed " + plural(int(st.CircuitCloses), "time")})
+	return append(facts, fact{"opened", Plural(int(st.CircuitOpens), "time") + ", closed " + Plural(int(st.CircuitCloses), "time")})
 }
 
 // breakerErrors tells the last failure, or the last of each kind where the

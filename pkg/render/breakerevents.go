@@ -15,7 +15,7 @@ func BreakerEvents(w io.Writer, rs []api.Result[api.BreakerEvents], o Options) e
 		n += len(r.Value.Events)
 	}
 	if !o.NoHeaders {
-		s.heading("Circuit breaker events", plural(n, "event")+", newest first, "+s.Now.In(s.Zone).Format("MST"))
+		s.heading("Circuit breaker events", Plural(n, "event")+", newest first, "+s.Now.In(s.Zone).Format("MST"))
 		s.line()
 	}
 	if err := s.events(rs); err != nil {
@@ -111,7 +111,7 @@ func BreakerEvent(w io.Writer, where string, e api.BreakerEvent, o Options) erro
 
 func (s *screen) event(where string, e api.BreakerEvent) {
 	if e.Lost > 0 {
-		s.line(where, s.warn.Render(plural(int(e.Lost), "event")+" lost: read too slowly"))
+		s.line(where, s.warn.Render(Plural(int(e.Lost), "event")+" lost: read too slowly"))
 	}
 	head, to := where+s.clock(e.Time.Time)+"  "+clean(e.Name)+"  ", s.stateIn(e.To, e.Mode)
 	if from := s.state(e.From) + " → "; e.From != e.To && cells(head+from+to) <= s.Width {

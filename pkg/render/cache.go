@@ -186,13 +186,13 @@ func (s *screen) redisFacts(r api.Result[api.CacheStatus], fleet bool) {
 	add(st.RedisURL)
 	add(strings.TrimSpace(st.RedisVersion + " " + st.Role))
 	if len(st.Nodes) > 0 {
-		add(plural(len(st.Nodes), "master"))
+		add(Plural(len(st.Nodes), "master"))
 	}
 	if st.KeyPrefix != "" {
 		add("keys " + st.KeyPrefix + ":*")
 	}
 	if st.RedisConnectedClients != nil {
-		add(plural(int(st.RedisConnectedClients.Value()), "client"))
+		add(Plural(int(st.RedisConnectedClients.Value()), "client"))
 	}
 	if st.Latency != nil {
 		add("answers in " + duration(st.Latency.Duration()))

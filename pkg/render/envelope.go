@@ -76,19 +76,9 @@ func JSON(w io.Writer, e Envelope) error {
 	return err
 }
 
-// JSONLine writes one item of a stream, on a line of its own.
-func JSONLine(w io.Writer, it Item) error {
-	b, err := marshal(it)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(b, '\n'))
-	return err
-}
-
-// EnvelopeLine writes the envelope on one line.
-func EnvelopeLine(w io.Writer, e Envelope) error {
-	b, err := marshal(e)
+// JSONLine writes an item of a stream, or an envelope, on a line of its own.
+func JSONLine(w io.Writer, v any) error {
+	b, err := marshal(v)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (f *fall) label(i int) label {
 	}
 	l.marks = f.marks(line)
 	if line.Deep > 0 {
-		l.marks += f.muted.Render("  +" + plural(line.Deep, "span"))
+		l.marks += f.muted.Render("  +" + Plural(line.Deep, "span"))
 	}
 	switch {
 	case len(line.Rows) > 1:

@@ -14,7 +14,7 @@ import (
 func ServiceGraph(w io.Writer, rs []api.Result[api.ServiceGraph], o Options) error {
 	return screens(w, rs, o, func(s *screen, where string, g api.ServiceGraph) error {
 		if !s.NoHeaders {
-			verdict := plural(len(g.Nodes), "service")
+			verdict := Plural(len(g.Nodes), "service")
 			if d := g.To.Sub(g.From.Time); d > 0 {
 				verdict += s.muted.Render("  last " + age(d))
 			}

@@ -150,16 +150,16 @@ func (s *diff) headline() string {
 
 // side writes what one of the traces is.
 func (s *diff) side(letter string, t *waterfall.Trace) {
-	facts := []string{shortTraceID(t.TraceID, uniquePrefix([]string{s.d.A.TraceID, s.d.B.TraceID})), clip(t.Root, 40), duration(t.Duration.Duration()), plural(t.Spans, "span")}
+	facts := []string{shortTraceID(t.TraceID, uniquePrefix([]string{s.d.A.TraceID, s.d.B.TraceID})), clip(t.Root, 40), duration(t.Duration.Duration()), Plural(t.Spans, "span")}
 	if t.Errors > 0 {
-		facts = append(facts, plural(t.Errors, "error"))
+		facts = append(facts, Plural(t.Errors, "error"))
 	}
 	if !t.StartTime.IsZero() {
 		facts = append(facts, s.time(t.StartTime.Time))
 	}
 	switch {
 	case t.Among > 0:
-		facts = append(facts, fmt.Sprintf("%s of %s of this operation", clean(t.Selector), plural(t.Among, "trace")))
+		facts = append(facts, fmt.Sprintf("%s of %s of this operation", clean(t.Selector), Plural(t.Among, "trace")))
 	case t.Selector != "":
 		facts = append(facts, clean(t.Selector))
 	}
@@ -202,7 +202,7 @@ func (s *diff) wanted() (rows []int) {
 		}
 	}
 	if n := both - len(rows); n > 0 {
-		s.left = append(s.left, fmt.Sprintf("%s that differ by less than %s are not shown  --all shows them", plural(n, "row"), duration(api.Seconds(least).Duration())))
+		s.left = append(s.left, fmt.Sprintf("%s that differ by less than %s are not shown  --all shows them", Plural(n, "row"), duration(api.Seconds(least).Duration())))
 	}
 	return rows
 }

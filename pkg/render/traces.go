@@ -22,7 +22,7 @@ func Traces(w io.Writer, rs []api.Result[api.TraceList], o Options) error {
 		}
 	}
 	if !o.NoHeaders {
-		verdict := plural(int(total), "trace")
+		verdict := Plural(int(total), "trace")
 		if active > 0 {
 			verdict = s.mark(between, fmt.Sprintf("%d active", active)) + "  " + verdict
 		}
@@ -137,7 +137,7 @@ func (s *screen) kept(rs []api.Result[api.TraceList], shown int, total int64) {
 
 // keeps says what a store holds, and how far back.
 func (s *screen) keeps(r *api.Retention, where string, fleet bool) string {
-	text := fmt.Sprintf("Kept: %s, %s, %s", plural(int(r.Traces), "trace"), plural(int(r.Spans), "span"), size(int64(r.Bytes)))
+	text := fmt.Sprintf("Kept: %s, %s, %s", Plural(int(r.Traces), "trace"), Plural(int(r.Spans), "span"), size(int64(r.Bytes)))
 	if fleet {
 		text = where + " keeps " + strings.TrimPrefix(text, "Kept: ")
 	}

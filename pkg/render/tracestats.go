@@ -115,7 +115,7 @@ func (s *screen) stores(rs []api.Result[api.TraceStats]) {
 			continue
 		}
 		st := r.Value.Store
-		text := fmt.Sprintf("%s of %s, %s", plural(int(st.Spans), "span"), plural(int(st.Traces), "trace"), size(int64(st.Bytes)))
+		text := fmt.Sprintf("%s of %s, %s", Plural(int(st.Spans), "span"), Plural(int(st.Traces), "trace"), size(int64(st.Bytes)))
 		if !st.Oldest.IsZero() {
 			text += ", the oldest " + age(s.Now.Sub(st.Oldest.Time)) + " ago"
 		}

@@ -79,7 +79,7 @@ type fall struct {
 func (f *fall) head(where string) {
 	t := &f.v.Trace
 	f.heading("Trace "+clean(t.TraceID), f.verdict())
-	facts := []string{clean(t.Root), duration(f.l.Duration), plural(max(len(t.Spans), int(t.SpanCount.Value())), "span"), plural(len(f.l.Services), "service")}
+	facts := []string{clean(t.Root), duration(f.l.Duration), Plural(max(len(t.Spans), int(t.SpanCount.Value())), "span"), Plural(len(f.l.Services), "service")}
 	if !t.StartTime.IsZero() {
 		facts = append(facts, f.time(t.StartTime.Time))
 	}
@@ -129,7 +129,7 @@ func (s *screen) quiet(text string) {
 func (f *fall) verdict() string {
 	switch n := max(f.l.Errors, int(f.v.Trace.ErrorCount.Value())); {
 	case n > 0:
-		return f.mark(broken, plural(n, "error"))
+		return f.mark(broken, Plural(n, "error"))
 	case f.v.Trace.Status == api.StatusActive:
 		return f.mark(between, "active")
 	case f.v.Trace.Status == api.StatusAborted:
@@ -139,7 +139,8 @@ func (f *fall) verdict() string {
 	}
 }
 
-func plural(n int, what string) string {
+// Plural writes a number with its noun: "1 span", "1,200 spans".
+func Plural(n int, what string) string {
 	if n != 1 {
 		what += "s"
 	}

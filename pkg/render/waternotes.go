@@ -47,23 +47,23 @@ func (f *fall) cutNotes() (notes []string) {
 		}
 	}
 	if shown < v.Spans {
-		text := fmt.Sprintf("%s of %s  --limit 0 shows all", count(int64(shown)), plural(v.Spans, "span"))
+		text := fmt.Sprintf("%s of %s  --limit 0 shows all", count(int64(shown)), Plural(v.Spans, "span"))
 		if failed > 0 {
 			text += fmt.Sprintf("; %s among the rest failed, --errors shows the way to each", count(int64(failed)))
 		}
 		notes = append(notes, text)
 	}
 	if equal > 0 {
-		notes = append(notes, fmt.Sprintf("× stands for equal siblings, %s here; TIME is their sum  --all shows each", plural(equal, "span")))
+		notes = append(notes, fmt.Sprintf("× stands for equal siblings, %s here; TIME is their sum  --all shows each", Plural(equal, "span")))
 	}
 	if v.Deep > 0 {
 		notes = append(notes, fmt.Sprintf("%s deeper than --depth %d.", are(v.Deep, "span"), f.v.Options.Filter.Depth))
 	}
 	switch {
 	case v.Hidden > 0 && v.Spans == 0 && f.v.Options.Filter.Match == nil:
-		notes = append(notes, fmt.Sprintf("None of %s failed.", plural(v.Hidden, "span")))
+		notes = append(notes, fmt.Sprintf("None of %s failed.", Plural(v.Hidden, "span")))
 	case v.Hidden > 0 && v.Spans == 0:
-		notes = append(notes, fmt.Sprintf("None of %s fits.", plural(v.Hidden, "span")))
+		notes = append(notes, fmt.Sprintf("None of %s fits.", Plural(v.Hidden, "span")))
 	case v.Hidden > 0:
 		notes = append(notes, fmt.Sprintf("%s hidden: neither asked for nor above one that is.", are(v.Hidden, "span")))
 	}
@@ -73,9 +73,9 @@ func (f *fall) cutNotes() (notes []string) {
 // are is "1 span is", "2 spans are".
 func are(n int, what string) string {
 	if n == 1 {
-		return plural(n, what) + " is"
+		return Plural(n, what) + " is"
 	}
-	return plural(n, what) + " are"
+	return Plural(n, what) + " are"
 }
 
 // keptNotes say what did not come here.
@@ -95,7 +95,7 @@ func (f *fall) keptNotes() (notes []string) {
 		dropped += r.Span.Dropped.Value()
 	}
 	if orphans > 0 {
-		notes = append(notes, plural(orphans, "span")+" without a parent here: it was not sent, is not kept, or still runs elsewhere.")
+		notes = append(notes, Plural(orphans, "span")+" without a parent here: it was not sent, is not kept, or still runs elsewhere.")
 	}
 	switch {
 	case dropped == 1:
@@ -143,7 +143,7 @@ var doubts = []struct {
 func (f *fall) oddNotes() (notes []string) {
 	whole := f.v.Span < 0 && !f.filtered()
 	if f.l.Roots > 1 && f.l.Root >= 0 && whole {
-		notes = append(notes, fmt.Sprintf("%s without a parent; the critical path is that of the longest, %s.", plural(f.l.Roots, "span"), clip(operation(f.l.Rows[f.l.Root].Name()), 40)))
+		notes = append(notes, fmt.Sprintf("%s without a parent; the critical path is that of the longest, %s.", Plural(f.l.Roots, "span"), clip(operation(f.l.Rows[f.l.Root].Name()), 40)))
 	}
 	number, worst := map[waterfall.Doubt]int{}, map[waterfall.Doubt]time.Duration{}
 	for r := range f.shown() {
@@ -210,8 +210,7 @@ func (f *fall) jumps() []string {
 	if f.rows <= jumpFrom || f.l.Errors == 0 || f.filtered() {
 		return nil
 	}
-	var targets []string
-	total := 0
+	var targets []string // the last one first
 	ids := f.idWidth()
 	below := make([]bool, len(f.l.Rows)) // something failed below
 	from, to := 0, len(f.l.Rows)
@@ -226,10 +225,10 @@ func (f *fall) jumps() []string {
 		if !r.Error || below[i] {
 			continue
 		}
-		total++
 		targets = append(targets, fmt.Sprintf("--span %s %s", clip(r.Span.SpanID[:min(ids, len(r.Span.SpanID))], 16), clip(r.Name(), 40)))
 	}
 	var first []string
+	total := len(targets)
 	for i := range min(total, jumpTarget) {
 		first = append(first, targets[total-1-i])
 	}
