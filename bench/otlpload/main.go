@@ -269,8 +269,6 @@ func (l *load) template(b sentBatch) *template { return l.templates[b.seq%uint64
 // run returns when the time or the spans are used up and each request is
 // answered.
 func (l *load) run(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var stop atomic.Bool
 	if l.duration > 0 {
 		defer time.AfterFunc(l.duration, func() { stop.Store(true) }).Stop()

@@ -73,7 +73,7 @@ func listKeys(r *http.Request, c cache.Tier) (any, error) {
 	}
 	page, err := c.Keys(r.Context(), q)
 	if err != nil {
-		return nil, cacheProblem(err, http.StatusBadGateway, "%v", err)
+		return nil, cacheProblem(err, "%v", err)
 	}
 	out := api.CacheKeys{Pattern: q.Pattern, Keys: make([]api.CacheKey, len(page.Keys))}
 	for i, k := range page.Keys {
@@ -135,7 +135,7 @@ func clearCache(r *http.Request, c cache.Tier, what string, dry bool) (change, e
 	done, err := c.Clear(r.Context(), pattern, o)
 	out := change{Target: pattern, After: map[string]int64{"cleared": done.Keys}}
 	if err != nil {
-		problem := cacheProblem(err, http.StatusBadGateway, "%s %d %s, then: %v", soFar, done.Keys, what, err)
+		problem := cacheProblem(err, "%s %d %s, then: %v", soFar, done.Keys, what, err)
 		if problem.Status == http.StatusServiceUnavailable && done.Keys > 0 {
 			problem.Status = http.StatusBadGateway
 		}
@@ -155,8 +155,9 @@ func clearCache(r *http.Request, c cache.Tier, what string, dry bool) (change, e
 }
 
 // cacheProblem is the problem of a tier's error: of a cursor that is none 422,
-// of a Redis that is known to be down 503.
-func cacheProblem(err error, status int, format string, args ...any) *api.Error {
+// of a Redis that is known to be down 503, else 502.
+func cacheProblem(err error, format string, args ...any) *api.Error {
+	status := http.StatusBadGateway
 	switch {
 	case errors.Is(err, cache.ErrCursor):
 		return api.Invalid("cursor", "want one that an earlier answer gave")

@@ -3,19 +3,12 @@ package tracedb
 import (
 	"errors"
 	"os"
-	"time"
 )
 
 // DropBefore deletes the files all of whose records come before seq, and says
 // with which record the log begins then. The file that takes records stays.
 func (l *Log) DropBefore(seq uint64) (first uint64, err error) {
 	return l.drop(func(s *segment, _ int64) bool { return s.last < seq })
-}
-
-// DropOlder deletes the files all of whose records were appended before t.
-func (l *Log) DropOlder(t time.Time) (first uint64, err error) {
-	at := t.UnixNano()
-	return l.drop(func(s *segment, _ int64) bool { return s.newest < at })
 }
 
 // Shrink deletes the oldest files until the log has at most max bytes.

@@ -45,13 +45,12 @@ type Log struct {
 // span is a range of sequence numbers, the end excluded.
 type span struct{ from, to uint64 }
 
-// segment is one file. Its size and newest are guarded by the log's mu.
+// segment is one file. Its size and last are guarded by the log's mu.
 type segment struct {
-	first  uint64
-	last   uint64 // of its records; below first while it has none
-	newest int64  // Unix nanoseconds
-	size   int64
-	file   *os.File
+	first uint64
+	last  uint64 // of its records; below first while it has none
+	size  int64
+	file  *os.File
 }
 
 func (s *segment) ref() Ref { return Ref{s.first, s.size} }
@@ -125,7 +124,7 @@ func (l *Log) write(kind byte, parts [][]byte) (Ref, uint64, error) {
 	}
 	ref, seq := s.ref(), l.next
 	s.size += int64(len(l.buf))
-	s.last, s.newest = seq, now.UnixNano()
+	s.last = seq
 	l.bytes += int64(len(l.buf))
 	l.next++
 	l.fullAt = time.Time{}
@@ -231,11 +230,4 @@ func (l *Log) Next() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.next
-}
-
-// Full tells whether the last record found the disk full.
-func (l *Log) Full() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.fullAt.IsZero()
 }

@@ -77,7 +77,7 @@ func openSegment(path string, first uint64) (*segment, error) {
 		f.Close()
 		return nil, err
 	}
-	return &segment{first: first, last: first - 1, size: st.Size(), newest: st.ModTime().UnixNano(), file: f}, nil
+	return &segment{first: first, last: first - 1, size: st.Size(), file: f}, nil
 }
 
 // reader goes through one file.
@@ -103,7 +103,7 @@ func (r *reader) run() error {
 			r.report.damage(n, "%s: record %d again at %d", r.path(), rec.Seq, at-n)
 			continue
 		}
-		s.last, s.newest = rec.Seq, rec.Time.UnixNano()
+		s.last = rec.Seq
 		r.report.Records++
 		if err := r.replay(rec); err != nil {
 			return err

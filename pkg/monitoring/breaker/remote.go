@@ -29,7 +29,7 @@ func (b *Breaker) Apply(r Remote) (moved bool, err error) {
 	if r.Mode == "" {
 		r.Mode = api.ModeAutomatic
 	}
-	if !r.possible() {
+	if !r.Possible() {
 		return false, fmt.Errorf("breaker %s: apply state %q, mode %q: no breaker is so", b.name, r.State, r.Mode)
 	}
 	now := time.Now()
@@ -68,8 +68,8 @@ func (b *Breaker) postpone(r Remote, now time.Time) {
 	b.tell(Event{Time: now, From: b.state, To: b.state, Until: b.until, Reason: clip(r.Reason, maxWords), Actor: clip(r.Actor, maxWords), Remote: true})
 }
 
-// possible tells whether a breaker can be so.
-func (r Remote) possible() bool {
+// Possible tells whether a breaker can be in this mode and state.
+func (r Remote) Possible() bool {
 	switch r.Mode {
 	case api.ModeForcedOpen:
 		return r.State == api.StateOpen

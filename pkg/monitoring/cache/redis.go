@@ -89,14 +89,15 @@ func NewRedis(o RedisOptions) (*Redis, error) {
 		return nil, err
 	}
 	r := &Redis{opts: o, target: t}
-	r.connect(o.Timeout)
+	r.connect()
 	return r, nil
 }
 
 // connect makes the client: without retries of its own, so that one deadline
 // bounds a call with its connecting, and without asking a server for notices of
 // maintenance, which costs a command on each connection.
-func (r *Redis) connect(timeout time.Duration) {
+func (r *Redis) connect() {
+	timeout := r.opts.Timeout
 	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	switch r.target.kind {
 	case sentinel:

@@ -54,11 +54,10 @@ func parsePlace(cursor string) (p place, err error) {
 
 // walk is one pass over the keys of all servers.
 type walk struct {
-	tier    *Redis
-	all     []node
-	place   place
-	scanned int64 // keys looked at, about
-	total   int64 // keys there, of all databases' own
+	tier  *Redis
+	all   []node
+	place place
+	total int64 // keys there, of all databases' own
 }
 
 // begin finds the servers, and the place to go on from: the start where they
@@ -128,7 +127,6 @@ func (w *walk) next(ctx context.Context, glob string, f func(context.Context, no
 		if err := f(ctx, n, keys); err != nil {
 			return err
 		}
-		w.scanned += batch
 		w.place.cursor = next
 		if next == 0 {
 			w.place.node++

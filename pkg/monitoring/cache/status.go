@@ -158,6 +158,7 @@ type Counts struct{ Hits, Misses, Errors, Cleared int64 }
 // Counts returns what the tier counted, without asking Redis.
 func (r *Redis) Counts() Counts {
 	s := r.prefixes.sum()
+	r.recent.since(time.Now(), s.Hits, s.Misses) // a scrape marks them, too
 	return Counts{s.Hits, s.Misses, s.Errors, s.Cleared}
 }
 

@@ -121,8 +121,8 @@ func (s *stored) usable(r *http.Request, cc control, now time.Time) bool {
 }
 
 // freshened is the answer after its handler has said that it still holds: with
-// what that said of it (RFC 9111, section 3.2).
-func (s *stored) freshened(header, full http.Header, fresh time.Duration, now time.Time) *stored {
+// what that said of it (RFC 9111, section 3.2). Its caller sets Fresh.
+func (s *stored) freshened(header, full http.Header, now time.Time) *stored {
 	merged := s.Header.Clone()
 	for name, values := range header {
 		if !strings.HasPrefix(name, "Content-") {
@@ -130,7 +130,7 @@ func (s *stored) freshened(header, full http.Header, fresh time.Duration, now ti
 		}
 	}
 	merged.Set("Date", dateOf(full, now).UTC().Format(http.TimeFormat))
-	return keep(s.Status, merged, full, s.Body, fresh, now)
+	return keep(s.Status, merged, full, s.Body, 0, now)
 }
 
 // replay writes the answer to another caller: as 304 where that has it.

@@ -177,7 +177,7 @@ func (t *teeWriter) finish() {
 func (t *teeWriter) finishStill(now time.Time) {
 	h := t.Header()
 	fields := keptHeader(t.full, t.before)
-	e := t.ask.stale.freshened(fields, t.full, 0, now)
+	e := t.ask.stale.freshened(fields, t.full, now)
 	fresh := lifetime(t.ask.r, http.StatusOK, e.Header, now, t.cache.opts.TTL)
 	e.Fresh = fresh.Milliseconds()
 	for name := range h { // what the handler said with its 304

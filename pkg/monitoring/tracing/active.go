@@ -95,7 +95,6 @@ func (s *Store) activeTrace(id TraceID) activeRef { return activeRef{s.table.fin
 type activeView struct {
 	local   // the ended spans that the store does not have; not to be changed
 	start   int64
-	landed  int // spans of this process that the store has been given
 	running []runningSpan
 }
 
@@ -115,7 +114,7 @@ func (r activeRef) view() (v activeView, ok bool) {
 	defer r.a.mu.Unlock()
 	a := r.a
 	a.shared = true
-	v = activeView{local: a.local, start: math.MaxInt64, landed: a.landed, running: make([]runningSpan, 0, a.open)}
+	v = activeView{local: a.local, start: math.MaxInt64, running: make([]runningSpan, 0, a.open)}
 	v.metadata, v.scopes = slices.Clone(a.metadata), slices.Clone(a.scopes)
 	for _, sl := range a.slots {
 		if sl.running() {

@@ -71,7 +71,7 @@ func (s *Store) liftOne(a otlp.KeyValue, c *carried) bool {
 	case a.Key == carryMetadata && a.Value.Kind == otlp.KindMap:
 		for kv := range a.Value.Pairs() {
 			if len(c.note.metadata) < s.opts.MaxAttrs {
-				kv = s.fit(kv)
+				s.veil(&kv)
 				kv.Key, kv.Value.Str = strings.Clone(clip(kv.Key, maxName)), strings.Clone(kv.Value.Str)
 				c.note.metadata = append(c.note.metadata, kv)
 			}

@@ -98,9 +98,9 @@ func (c *chunk) enroll(a *arrival) {
 	a.row.group, a.row.name = a.from.group, c.intern(a.name)
 }
 
-// sender returns what the spans of a group come from.
-func (c *chunk) sender(g group) sender {
-	return sender{resource: c.get(g.resource), scope: c.get(g.scope), service: c.texts.string(g.service), name: c.texts.string(g.name), keys: &c.keys}
+// sender returns what the spans of a group come from, whose attributes have keys.
+func (t *texts) sender(g group, keys *otlp.KeySet) sender {
+	return sender{resource: t.get(g.resource), scope: t.get(g.scope), service: t.string(g.service), name: t.string(g.name), keys: keys}
 }
 
 // put adds a span with its message.

@@ -50,6 +50,14 @@ func (r *rows) add(x *row) {
 	r.kind = append(r.kind, x.kind|uint8(x.outcome)<<4)
 }
 
+// span returns row i as it went in, without its place in the chunk's tables.
+func (r *rows) span(i int) row {
+	return row{
+		trace: r.trace[i], id: r.id[i], parent: r.parent[i], start: r.start[i], took: r.took[i],
+		at: r.at[i], size: r.length[i], kind: r.kind[i] & 15, outcome: r.outcome(i),
+	}
+}
+
 func (r *rows) outcome(i int) outcome { return outcome(r.kind[i] >> 4) }
 
 // resize gives each column room for n rows and no more.

@@ -108,12 +108,10 @@ func (s *Store) rescue(c *chunk) {
 // move puts a span of a chunk on the shelf of those that matter.
 func (s *Store) move(c *chunk, i int, message []byte, from *sender, told *form) {
 	if from.chunk == 0 {
-		*from = c.sender(c.groups[c.group[i]])
+		*from = c.sender(c.groups[c.group[i]], &c.keys)
 	}
 	x, p := &s.traces, c.trace[i]
-	a := arrival{message: message, name: c.get(c.name[i]), from: from, row: row{
-		trace: p, id: c.id[i], parent: c.parent[i], start: c.start[i], took: c.took[i], kind: c.kind[i] & 15, outcome: c.outcome(i),
-	}}
+	a := arrival{message: message, name: c.get(c.name[i]), from: from, row: c.span(i)}
 	if told != nil {
 		told.put(message, a.row.outcome, from)
 		told.note(x.id[p], s.notes[p])
@@ -165,7 +163,8 @@ func (s *Store) recrown(p uint32) {
 	for shelf := range s.shelves {
 		s.shelves[shelf].walk(s.traces.head[shelf][p], func(c *chunk, i int) bool {
 			if !c.parent[i].IsValid() {
-				s.crown(p, &row{id: c.id[i], start: c.start[i], outcome: c.outcome(i)}, shelf, c.row(i))
+				r := c.span(i)
+				s.crown(p, &r, shelf, c.row(i))
 			}
 			return true
 		})

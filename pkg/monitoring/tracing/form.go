@@ -169,10 +169,7 @@ func (f *form) each(do func(a *arrival)) error {
 		return fmt.Errorf("%w: %d of %d spans without ids", ErrChunk, n, f.n())
 	}
 	for _, g := range f.groups {
-		in.senders = append(in.senders, sender{
-			resource: f.get(g.resource), scope: f.get(g.scope), keys: &in.scanner.Keys,
-			service: f.texts.string(g.service), name: f.texts.string(g.name),
-		})
+		in.senders = append(in.senders, f.sender(g, &in.scanner.Keys))
 	}
 	finer, a := f.finer, &in.arrival
 	for i := range in.scanner.Spans {

@@ -179,7 +179,7 @@ func (o *outline) form(src source) *form {
 	f.group, f.length = make([]uint16, 0, len(o.rows)), make([]uint32, 0, len(o.rows))
 	senders := make([]sender, len(c.groups))
 	for i, g := range c.groups {
-		senders[i] = c.sender(g)
+		senders[i] = c.sender(g, &c.keys)
 	}
 	var u unpacker
 	defer u.close()

@@ -62,9 +62,13 @@ func newMasker(secret func(string) bool) *masker {
 }
 
 // value returns the value to keep for the attribute: masked where its name is
-// a secret's, with the secrets in a URL masked where it holds one. It is for
-// values that are no numbers.
+// a secret's, with the secrets in a URL masked where it holds one. Numbers stay:
+// a count of tokens is no token.
 func (m *masker) value(name string, v otlp.Value) otlp.Value {
+	switch v.Kind {
+	case otlp.KindEmpty, otlp.KindBool, otlp.KindInt, otlp.KindFloat:
+		return v
+	}
 	n := m.lookup(name)
 	switch {
 	case n.secret:
@@ -87,9 +91,7 @@ func (m *masker) inside(v otlp.Value) otlp.Value {
 		var pairs []otlp.KeyValue
 		for kv := range v.Pairs() {
 			was := kv.Value
-			if was.Kind != otlp.KindEmpty && was.Kind != otlp.KindBool && was.Kind != otlp.KindInt && was.Kind != otlp.KindFloat {
-				kv.Value = m.value(kv.Key, was)
-			}
+			kv.Value = m.value(kv.Key, was)
 			changed = changed || kv.Value != was
 			pairs = append(pairs, kv)
 		}

@@ -161,7 +161,7 @@ func (sp *span) SetStatus(code codes.Code, description string) {
 	if sp.gen == 0 {
 		return
 	}
-	description = sp.a.store.masker.text(description)
+	description = sp.a.store.message(description)
 	if !sp.lock() {
 		return
 	}
@@ -170,7 +170,7 @@ func (sp *span) SetStatus(code codes.Code, description string) {
 	case code == codes.Ok:
 		sp.outcome, sp.head.Status = ok, ""
 	case code == codes.Error && sp.outcome != ok:
-		sp.outcome, sp.head.Status = failed, clip(description, sp.a.store.opts.MaxValueBytes)
+		sp.outcome, sp.head.Status = failed, description
 	}
 }
 

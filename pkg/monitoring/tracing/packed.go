@@ -107,7 +107,6 @@ func (c *chunk) source() source {
 // What it returns is to be used before close.
 type unpacker struct {
 	blocks map[blockKey]*[]byte
-	raw    int64 // bytes unpacked
 }
 
 type blockKey struct {
@@ -148,7 +147,6 @@ func (u *unpacker) block(p *packed, i int) []byte {
 	if err != nil {
 		b = nil
 	}
-	u.raw += int64(len(b))
 	if p.ends[i]&plainBlock != 0 {
 		unpackBuffers.Put(buf) // b is the packed bytes themselves
 		buf = &b

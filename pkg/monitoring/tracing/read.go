@@ -127,7 +127,7 @@ func (s *Store) trace(v *view, withSpans bool, budget *budget) api.Trace {
 		t.Metadata[otlp.Text(a.Key)] = a.Value.Any()
 	}
 	for _, a := range v.note.metadata {
-		a = s.fit(a)
+		s.veil(&a)
 		t.Metadata[otlp.Text(a.Key)] = a.Value.Any()
 	}
 	if sum.status != api.StatusActive {

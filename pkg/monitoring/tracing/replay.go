@@ -81,7 +81,7 @@ func (sh *shelf) begin() uint32 {
 // readmit gives a row of an adopted chunk to its trace, unless the store has
 // the span already. The caller holds mu.
 func (s *Store) readmit(shelf int, c *chunk, i int, id *TraceID, bit uint64) {
-	r := row{id: c.id[i], parent: c.parent[i], start: c.start[i], took: c.took[i], kind: c.kind[i] & 15, outcome: c.outcome(i)}
+	r := c.span(i)
 	p, why := s.admit(id, &r)
 	if why != numReasons {
 		return

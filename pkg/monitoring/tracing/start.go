@@ -246,14 +246,12 @@ func (s *Store) attr(kv *attribute.KeyValue) otlp.KeyValue {
 	return s.fit(otlp.KeyValue{Key: key, Value: value(kv.Value)})
 }
 
-// fit masks a secret and cuts a long text. Numbers are neither: a count of
-// tokens is no token.
+// fit masks a secret of this process and cuts a long text, which it counts.
 func (s *Store) fit(a otlp.KeyValue) otlp.KeyValue {
-	switch a.Value.Kind {
-	case otlp.KindEmpty, otlp.KindBool, otlp.KindInt, otlp.KindFloat:
-		return a
+	if s.veil(&a) {
+		s.truncated.Add(1)
 	}
-	return s.fitText(a)
+	return a
 }
 
 // text is fit for text.
@@ -261,14 +259,7 @@ func (s *Store) text(key, v string) string {
 	if len(v) <= s.opts.MaxValueBytes && s.masker.lookup(key).plain() {
 		return v
 	}
-	return s.fitText(otlp.KeyValue{Key: key, Value: otlp.String(v)}).Value.Str // text stays text
-}
-
-func (s *Store) fitText(a otlp.KeyValue) otlp.KeyValue {
-	if s.veil(&a) {
-		s.truncated.Add(1)
-	}
-	return a
+	return s.fit(otlp.KeyValue{Key: key, Value: otlp.String(v)}).Value.Str // text stays text
 }
 
 // clip cuts s to n bytes, not within a character.

@@ -15,7 +15,6 @@ type view struct {
 	spans      []viewSpan // ended ones, in no order
 	running    []runningSpan
 	start, end int64
-	arrived    int64
 	lost       bool    // spans of it were evicted
 	worst      outcome // of all spans it had in the store, lost ones too
 	cut        bool    // one of these was aborted
@@ -48,7 +47,7 @@ func (v *view) bytes(sp *viewSpan, u *unpacker) []byte {
 // reading at least.
 func (v *view) kept(s *Store, p uint32) {
 	x := &s.traces
-	v.start, v.end, v.arrived, v.lost = x.start[p], x.end[p], x.arrived[p], x.lost[p] > 0
+	v.start, v.end, v.lost = x.start[p], x.end[p], x.lost[p] > 0
 	v.worst, v.cut = x.worst[p], x.flags[p]&wasCut != 0
 	if n, found := s.notes[p]; found {
 		if known, err := readNote(n); err == nil {
@@ -67,10 +66,7 @@ func (v *view) kept(s *Store, p uint32) {
 			if from[g] == nil {
 				from[g] = c.origins(g)
 			}
-			v.spans = append(v.spans, viewSpan{source: c.source(), name: c.operation(i), from: from[g], row: row{
-				trace: p, id: c.id[i], parent: c.parent[i], start: c.start[i], took: c.took[i],
-				at: c.at[i], size: c.length[i], kind: c.kind[i] & 15, outcome: c.outcome(i),
-			}})
+			v.spans = append(v.spans, viewSpan{source: c.source(), name: c.operation(i), from: from[g], row: c.span(i)})
 			return true
 		})
 	}

@@ -26,10 +26,13 @@ const (
 )
 
 func newWants(q *Query) wants {
-	w := wants{tags: q.Tags, text: strings.ToLower(q.Text), roots: map[*byte]bool{}}
-	for i := range q.Tags {
-		w.keys = append(w.keys, []byte(q.Tags[i].key))
-		w.all |= 1 << min(i, maxWanted)
+	w := wants{tags: q.Tags[:min(len(q.Tags), maxWanted)], text: strings.ToLower(q.Text), roots: map[*byte]bool{}}
+	if len(q.Tags) > maxWanted {
+		w.all = 1 << maxWanted // which nothing meets
+	}
+	for i := range w.tags {
+		w.keys = append(w.keys, []byte(w.tags[i].key))
+		w.all |= 1 << i
 	}
 	if w.text != "" {
 		w.all |= wantText
@@ -45,10 +48,16 @@ func (w *wants) tagged(open uint64, attrs []otlp.KeyValue) uint64 {
 		return open
 	}
 	for i := range attrs {
-		for t := range w.tags {
-			if bit := uint64(1) << min(t, maxWanted); open&bit != 0 && t < maxWanted && w.tags[t].matches(&attrs[i]) {
-				open &^= bit
-			}
+		open = w.tag(open, &attrs[i])
+	}
+	return open
+}
+
+// tag returns what is still open after one attribute, the text aside.
+func (w *wants) tag(open uint64, a *otlp.KeyValue) uint64 {
+	for t := range w.tags {
+		if bit := uint64(1) << t; open&bit != 0 && w.tags[t].matches(a) {
+			open &^= bit
 		}
 	}
 	return open
@@ -57,7 +66,8 @@ func (w *wants) tagged(open uint64, attrs []otlp.KeyValue) uint64 {
 // noted returns what is still open after a trace's note.
 func (w *wants) noted(s *Store, open uint64, n *note) uint64 {
 	for i := range n.metadata {
-		a := s.fit(n.metadata[i])
+		a := n.metadata[i]
+		s.veil(&a)
 		open = w.attr(open, &a)
 	}
 	return open
@@ -83,11 +93,7 @@ func (w *wants) root(s *Store, open uint64, resource []byte) uint64 {
 }
 
 func (w *wants) attr(open uint64, a *otlp.KeyValue) uint64 {
-	for t := range w.tags {
-		if bit := uint64(1) << min(t, maxWanted); open&bit != 0 && t < maxWanted && w.tags[t].matches(a) {
-			open &^= bit
-		}
-	}
+	open = w.tag(open, a)
 	if open&wantText != 0 && a.Value.Kind != otlp.KindEmpty {
 		return w.look(open, a.Value.Text())
 	}
@@ -135,7 +141,7 @@ func (w *wants) tagsOf(d *door, open uint64, message []byte) uint64 {
 func (w *wants) among(keys *otlp.KeySet) (set uint64) {
 	for t := range w.tags {
 		if keys.Has(w.tags[t].key) {
-			set |= 1 << min(t, maxWanted)
+			set |= 1 << t
 		}
 	}
 	return set | w.all&wantText
@@ -158,7 +164,7 @@ func (w *wants) maybe(open uint64, messages []byte) bool {
 func (w *wants) mentioned(messages []byte) (set uint64) {
 	for t, key := range w.keys {
 		if bytes.Contains(messages, key) {
-			set |= 1 << min(t, maxWanted)
+			set |= 1 << t
 		}
 	}
 	return set

@@ -79,9 +79,7 @@ func (b *body) check() error {
 	switch {
 	case !breaker.ValidName(b.Name):
 		return fmt.Errorf("%w: name %.40q", errRecord, b.Name)
-	case b.Mode == api.ModeForcedOpen && b.State == api.StateOpen, b.Mode == api.ModeDisabled && b.State == api.StateClosed:
-	case b.Mode == api.ModeAutomatic && (b.State == api.StateClosed || b.State == api.StateOpen || b.State == api.StateHalfOpen):
-	default:
+	case !breaker.Remote{State: b.State, Mode: b.Mode}.Possible():
 		return fmt.Errorf("%w: state %.20q in mode %.20q", errRecord, b.State, b.Mode)
 	}
 	if b.Left < 0 || b.Left > maxLeft.Milliseconds() {
