@@ -50,13 +50,12 @@ func chromeFile(d Data) chromeTrace {
 	threads := map[int]*lanes{}
 	for _, spans := range d.byTrace() {
 		for _, s := range spans {
-			res := string(otlp.AppendResource(nil, &s.batch.Resource))
-			if pids[res] == 0 {
-				pids[res] = len(pids) + 1
-				threads[pids[res]] = &lanes{}
-				out.TraceEvents = append(out.TraceEvents, chromeProcessEvent(&s.batch.Resource, pids[res]))
+			if pids[s.resource] == 0 {
+				pids[s.resource] = len(pids) + 1
+				threads[pids[s.resource]] = &lanes{}
+				out.TraceEvents = append(out.TraceEvents, chromeProcessEvent(&s.batch.Resource, pids[s.resource]))
 			}
-			pid := pids[res]
+			pid := pids[s.resource]
 			tid := threads[pid].place(s.Start, max(s.End, s.Start))
 			out.TraceEvents = append(out.TraceEvents, chromeSpan(s, pid, tid))
 			for i := range s.Events {

@@ -253,10 +253,9 @@ func (g *grouper) add(res *otlp.Resource, scope *otlp.Scope, sp otlp.Span) {
 	if sp.Status < 0 || sp.Status > 2 {
 		sp.Status = 0
 	}
-	g.batch(res, scope).add(sp)
+	b := g.batch(res, scope)
+	b.Spans = append(b.Spans, sp)
 }
-
-func (b *Batch) add(sp otlp.Span) { b.Spans = append(b.Spans, sp) }
 
 func (g *grouper) batch(res *otlp.Resource, scope *otlp.Scope) *Batch {
 	res.Attrs, scope.Attrs = unique(res.Attrs), unique(scope.Attrs)
@@ -295,7 +294,8 @@ func unique(attrs []otlp.KeyValue) []otlp.KeyValue {
 // spanOf is a span with what it came from.
 type spanOf struct {
 	*otlp.Span
-	batch *Batch
+	batch    *Batch
+	resource string // the batch's, encoded: equal ones are one process
 }
 
 // byTrace returns the spans of each trace, in the order of their starts; those
@@ -304,6 +304,7 @@ func (d Data) byTrace() [][]spanOf {
 	place := map[[16]byte]int{}
 	var out [][]spanOf
 	for i := range d {
+		resource := string(otlp.AppendResource(nil, &d[i].Resource))
 		for j := range d[i].Spans {
 			sp := &d[i].Spans[j]
 			at, found := place[sp.TraceID]
@@ -312,7 +313,7 @@ func (d Data) byTrace() [][]spanOf {
 				place[sp.TraceID] = at
 				out = append(out, nil)
 			}
-			out[at] = append(out[at], spanOf{sp, &d[i]})
+			out[at] = append(out[at], spanOf{sp, &d[i], resource})
 		}
 	}
 	for _, spans := range out {

@@ -89,13 +89,12 @@ func JaegerTraces(d Data) []JaegerTrace {
 		}
 		pids := map[string]string{}
 		for _, s := range spans {
-			res := string(otlp.AppendResource(nil, &s.batch.Resource))
-			if pids[res] == "" {
-				pids[res] = "p" + strconv.Itoa(len(pids)+1)
-				t.Processes[pids[res]] = jaegerProcess(&s.batch.Resource)
+			if pids[s.resource] == "" {
+				pids[s.resource] = "p" + strconv.Itoa(len(pids)+1)
+				t.Processes[pids[s.resource]] = jaegerProcess(&s.batch.Resource)
 			}
 			span := jaegerSpan(s)
-			span.ProcessID = pids[res]
+			span.ProcessID = pids[s.resource]
 			if parent := parentHex(s.Span); parent != "" && !here[s.ParentID] {
 				span.Warnings = []string{"the parent span " + parent + " is missing"}
 			}
