@@ -31,6 +31,8 @@ type Profile struct {
 	Target    string            `json:"target,omitempty"`
 	State     string            `json:"state,omitempty"` // "active" until its data is there
 	Note      string            `json:"note,omitempty"`  // what limits this profile, in a sentence
+
+	Explanation *Explanation `json:"explanation,omitempty"` // of a slow request that has ended
 }
 
 // TopFunction is one row of a profile summary. A Python server writes its
