@@ -14,6 +14,7 @@ import (
 
 	"github.com/pulsectl/pulsectl/internal/otlp"
 	"github.com/pulsectl/pulsectl/pkg/api"
+	"github.com/pulsectl/pulsectl/pkg/client"
 )
 
 // fetch reads an answer of a running server as T.
@@ -78,6 +79,15 @@ func TestServeKeepsItsDataDirectory(t *testing.T) {
 		if a := fetch[api.Audit](t, r.base+"/monitoring/audit"); len(a.Entries) != 1 || a.Entries[0].Action != "breakers.reset_all" {
 			t.Errorf("audit = %+v", a)
 		}
+		post(t, r.base+"/monitoring/circuit-breakers/reset-all", "", nil)
+		asked, err := client.New(r.base, client.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := asked.CheckAudit(t.Context())
+		if err != nil || !c.Whole || c.Entries != 2 || c.First != 1 || c.Last != 2 {
+			t.Errorf("chain over two starts = %+v, %v", c, err)
+		}
 		if p := fetch[api.Profiles](t, r.base+"/monitoring/profiling/profiles"); len(p.Profiles) != 1 {
 			t.Errorf("profiles = %+v", p)
 		}
@@ -89,7 +99,7 @@ func TestServeKeepsItsDataDirectory(t *testing.T) {
 			t.Errorf("config = %v, %v", cfg["storage"], cfg["sources"])
 		}
 		a := newApp(streams{strings.NewReader(""), io.Discard, io.Discard}, func(string) string { return "" })
-		err := a.run(context.Background(), []string{"serve", "--listen", "127.0.0.1:0", "--otlp-http", "off", "--otlp-grpc", "off", "--data-dir", dir})
+		err = a.run(context.Background(), []string{"serve", "--listen", "127.0.0.1:0", "--otlp-http", "off", "--otlp-grpc", "off", "--data-dir", dir})
 		var se *serverError
 		if !errors.As(err, &se) || !strings.Contains(err.Error(), "in use by another process") {
 			t.Errorf("a second server in the same directory = %v", err)

@@ -3,6 +3,7 @@ package datadir
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 
 	"github.com/pulsectl/pulsectl/internal/tracedb"
 	"github.com/pulsectl/pulsectl/pkg/api"
@@ -23,12 +24,14 @@ type Audit struct {
 
 func (d *Dir) openAudit() error {
 	a := &Audit{dir: d}
+	var chain api.AuditChain
 	log, report, err := d.db.Log("audit", maxAuditBytes/8, func(r tracedb.Record) error {
 		var e api.AuditEntry
 		if err := json.Unmarshal(r.Payload, &e); err != nil || r.Kind != kindAudit {
 			d.unreadable("audit", fmt.Errorf("record %d: %w", r.Seq, errRecord))
 			return nil
 		}
+		chain.Add(e)
 		if a.last = append(a.last, e); len(a.last) >= 2*maxAuditEntries {
 			a.last = append(a.last[:0:0], a.last[len(a.last)-maxAuditEntries:]...)
 		}
@@ -39,6 +42,9 @@ func (d *Dir) openAudit() error {
 	}
 	a.log, d.audit = log, a
 	d.found("audit", report)
+	if c := chain.Check(); !c.Whole {
+		d.log.Error("audit log is not whole", slog.Int64("seq", c.Breaks[0].Seq.Value()), slog.String("why", c.Breaks[0].Detail), slog.Int("breaks", len(c.Breaks)))
+	}
 	return nil
 }
 

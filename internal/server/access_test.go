@@ -36,7 +36,7 @@ func TestRoles(t *testing.T) {
 		if need == "" {
 			t.Errorf("%s has no x-role", op)
 		}
-		ask := strings.NewReplacer("{name}", "nope", "{id}", "nope", "/stream", "/stream?status=none").Replace(op)
+		ask := strings.NewReplacer("{name}", "nope", "{id}", "nope", "/stream", "/stream?status=none", "/monitoring/events", "/monitoring/events?kind=none").Replace(op)
 		if a := c.do(ask, nil); (need == "public") == (a.StatusCode == http.StatusUnauthorized) {
 			t.Errorf("%s without a token: %s, and the document says %s", ask, a.Status, need)
 		} else if need != "public" && !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Bearer ") {

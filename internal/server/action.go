@@ -56,12 +56,14 @@ func (s *Server) audit(r *http.Request, action string, c change, err error) {
 		Time: api.Time{Time: time.Now().UTC()}, Actor: caller(r).actor(r), Reason: reason(r), Action: action, Target: c.Target,
 		Before: c.Before, After: c.After, Status: actionStatus(c, err), RequestID: requestID(r),
 	}
-	if kerr := s.audits.add(e); kerr != nil {
+	e, kerr := s.audits.add(e)
+	if kerr != nil {
 		s.log.LogAttrs(r.Context(), slog.LevelError, "audit record is not on disk", slog.Any("error", kerr), slog.String("request_id", e.RequestID))
 	}
 	s.log.LogAttrs(r.Context(), slog.LevelInfo, "audit",
 		slog.String("actor", e.Actor), slog.String("action", action), slog.String("target", c.Target), slog.String("reason", e.Reason),
-		slog.Any("before", c.Before), slog.Any("after", c.After), slog.String("outcome", outcome), slog.String("request_id", e.RequestID))
+		slog.Any("before", c.Before), slog.Any("after", c.After), slog.String("outcome", outcome), slog.String("request_id", e.RequestID),
+		slog.Int64("seq", e.Seq.Value()), slog.String("hash", e.Hash))
 }
 
 // reason is why a caller says that it acts, "" if it does not.

@@ -53,6 +53,12 @@ func TestAuditIsReadAndKept(t *testing.T) {
 		!strings.HasPrefix(done.Actor, "127.0.0.1:") || done.RequestID == "" {
 		t.Errorf("record = %+v", done)
 	}
+	if old.Hash != "" || done.Seq != 1 || failed.Seq != 2 || done.Previous != "" || failed.Previous != done.Hash || len(failed.Hash) != 64 {
+		t.Errorf("%d %q, %d %q after %q, want a chain", done.Seq, done.Hash, failed.Seq, failed.Hash, failed.Previous)
+	}
+	if got := audit("?before=2"); len(got.Entries) != 2 || got.Entries[0].Seq != 1 || got.Total != 2 {
+		t.Errorf("before=2: %+v", got)
+	}
 	if len(keeper.kept) != 3 {
 		t.Errorf("%d records kept, want 3", len(keeper.kept))
 	}
@@ -88,7 +94,8 @@ func TestAuditIsBounded(t *testing.T) {
 	if got.Total != 10_000 || got.Dropped != 2 || len(got.Entries) != 1000 || got.Entries[0].Action != "breakers.reset_all" {
 		t.Errorf("total %d, dropped %d, %d entries, the newest %+v", got.Total, got.Dropped, len(got.Entries), got.Entries[0])
 	}
-	if m, is := got.Entries[0].Before.(map[string]any); !is || m["omitted"] != true || m["bytes"].(float64) < 4096 {
+	m, _ := got.Entries[0].Before.(map[string]any)
+	if bytes, _ := m["bytes"].(json.Number); m["omitted"] != true || value(bytes.Int64())(t) < 4096 {
 		t.Errorf("before = %v, want how large it is", got.Entries[0].Before)
 	}
 }

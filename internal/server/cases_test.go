@@ -65,6 +65,8 @@ var contractCases = []contractCase{
 	{ask: "GET /monitoring/audit", status: 200},
 	{ask: "GET /monitoring/audit?since=1h&limit=5", status: 200},
 	{ask: "GET /monitoring/audit?limit=0", status: 422},
+	{ask: "GET /monitoring/audit?before=7", status: 200},
+	{ask: "GET /monitoring/audit?before=0", status: 422, names: "before"},
 	{ask: "GET /monitoring/audit?since=yesterday", status: 422},
 
 	{ask: "GET /monitoring/circuit-breakers", status: 200, has: `"openai_api"`},
@@ -204,6 +206,9 @@ var contractCases = []contractCase{
 	{ask: "GET /monitoring/traces/stream?status=fine", status: 422, names: "status"},
 	{ask: "GET /monitoring/traces/stream", status: 422, header: []string{"Last-Event-ID", "nonsense"}},
 	{ask: "POST /monitoring/traces/stream", status: 405},
+	{ask: "HEAD /monitoring/events", status: 200},
+	{ask: "GET /monitoring/events?kind=breaker,weather", status: 422, names: "kind"},
+	{ask: "POST /monitoring/events", status: 405},
 	{ask: "GET /monitoring/traces/nope", status: 404},
 	{ask: "GET /monitoring/traces/cleanup", status: 405},
 	{ask: "POST /monitoring/traces/cleanup?dry_run=true", status: 200, has: `"dry_run":true`},

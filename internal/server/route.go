@@ -61,6 +61,7 @@ func (s *Server) table() []route {
 	all = append(all, s.systemRoutes()...)
 	all = append(all, s.configRoutes()...)
 	all = append(all, s.auditRoutes()...)
+	all = append(all, s.eventRoutes()...)
 	all = append(all, s.traceRoutes()...)
 	all = append(all, s.breakerRoutes()...)
 	all = append(all, s.cacheRoutes()...)

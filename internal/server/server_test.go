@@ -285,7 +285,7 @@ func TestZeroOptions(t *testing.T) {
 		if method != http.MethodGet || strings.Contains(path, "debug/config") {
 			continue
 		}
-		a := c.do("GET "+strings.NewReplacer("{name}", "x", "{id}", "x", "/stream", "/stream?status=none").Replace(path), nil)
+		a := c.do("GET "+strings.NewReplacer("{name}", "x", "{id}", "x", "/stream", "/stream?status=none", "/monitoring/events", "/monitoring/events?kind=none").Replace(path), nil)
 		if a.StatusCode >= 500 && a.StatusCode != http.StatusServiceUnavailable {
 			t.Errorf("%s: %s: %s", op, a.Status, a.body)
 		}

@@ -70,23 +70,3 @@ type Endpoint struct {
 	Path    string `json:"path"`
 	Summary string `json:"summary"`
 }
-
-// AuditEntry is one state-changing request: who, what, why, what changed.
-type AuditEntry struct {
-	Time      Time   `json:"time"`
-	Actor     string `json:"actor"` // token name, or remote address
-	Reason    string `json:"reason,omitempty"`
-	Action    string `json:"action"` // the route's name: breakers.reset
-	Target    string `json:"target,omitempty"`
-	Before    any    `json:"before,omitempty"`
-	After     any    `json:"after,omitempty"`
-	Status    int    `json:"status"` // of the answer
-	RequestID string `json:"request_id"`
-}
-
-// Audit is the answer of GET /monitoring/audit.
-type Audit struct {
-	Entries []AuditEntry `json:"entries"` // newest first
-	Total   Count        `json:"total"`   // that match, those beyond the limit included
-	Dropped Count        `json:"dropped"` // since the start, to stay within what is kept
-}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
@@ -97,4 +98,74 @@ func auditState(v any) string {
 		return "…"
 	}
 	return clean(string(b))
+}
+
+// AuditChange draws one change as it comes, with the instance where that is
+// not empty.
+func AuditChange(w io.Writer, where string, e api.AuditEntry, o Options) error {
+	s := newScreen(w, o)
+	if where != "" {
+		where = instance(where) + blanks(gutter)
+	}
+	head := where + s.clock(e.Time.Time) + "  " + clean(e.Action)
+	if target := clean(e.Target); target != "" {
+		if room := s.Width - cells(head) - 1; !s.Wide && cells(target) > room {
+			target = fitMiddle(target, max(room, 8))
+		}
+		head += " " + target
+	}
+	var said []string
+	if change := auditChange(e); change != "" {
+		said = append(said, change)
+	}
+	if e.Reason != "" {
+		said = append(said, clean(e.Reason))
+	}
+	tail := s.muted.Render("by " + clean(e.Actor))
+	if e.Status >= 400 {
+		tail = s.bad.Render("✗ "+strconv.Itoa(e.Status)) + "  " + tail
+	}
+	if len(said) > 0 {
+		tail = "  " + tail
+	}
+	s.detail(head, strings.Join(said, "  "), tail)
+	return s.flush()
+}
+
+// AuditCheck draws whether the records of each server are a whole chain.
+func AuditCheck(w io.Writer, rs []api.Result[api.AuditCheck], o Options) error {
+	return screens(w, rs, o, func(s *screen, where string, c api.AuditCheck) error {
+		verdict := s.mark(fine, "whole")
+		if !c.Whole {
+			verdict = s.mark(broken, Plural(len(c.Breaks), "break"))
+		}
+		if !s.NoHeaders {
+			s.heading("Audit chain", verdict)
+			s.line()
+		}
+		facts := []fact{{"records", count(c.Entries.Value())}}
+		if c.Last > 0 {
+			facts = append(facts, fact{"numbers", fmt.Sprintf("%d to %d", c.First.Value(), c.Last.Value())})
+		}
+		if c.Unchained > 0 {
+			facts = append(facts, fact{"unchained", count(c.Unchained.Value()) + ", written before there was a chain"})
+		}
+		if c.Since != nil && c.Until != nil {
+			facts = append(facts, fact{"written", s.time(c.Since.Time) + " to " + s.time(c.Until.Time)})
+		}
+		if c.Head != "" {
+			facts = append(facts, fact{"head", clean(c.Head)})
+		}
+		if where != "" {
+			facts = append(facts, fact{"instance", where})
+		}
+		s.facts(facts)
+		for i, b := range c.Breaks {
+			if i == 0 {
+				s.line()
+			}
+			s.line(s.bad.Render("✗"), " ", s.muted.Render(fmt.Sprintf("record %d", b.Seq.Value())), "  ", clean(b.Detail))
+		}
+		return nil
+	})
 }

@@ -2,6 +2,7 @@ package render_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,4 +27,30 @@ func TestAudit(t *testing.T) {
 	golden(t, "audit-fleet", func(w *bytes.Buffer, o render.Options) error { return render.Audit(w, fleet, o) })
 	none := []api.Result[api.Audit]{{Instance: "http://10.0.0.3:8000"}}
 	golden(t, "audit-none", func(w *bytes.Buffer, o render.Options) error { return render.Audit(w, none, o) })
+	golden(t, "audit-tail", func(w *bytes.Buffer, o render.Options) error {
+		for i, e := range a.Entries {
+			where := ""
+			if i == 3 {
+				where = "http://10.0.0.2:8000"
+			}
+			if err := render.AuditChange(w, where, e, o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func TestAuditCheck(t *testing.T) {
+	head := strings.Repeat("0f8a", 16)
+	whole := api.AuditCheck{Entries: 412, First: 13, Last: 424, Since: unix(27 * 24 * time.Hour), Until: unix(38 * time.Second), Head: head, Whole: true}
+	broken := whole
+	broken.Unchained, broken.Whole, broken.Breaks = 3, false, []api.AuditBreak{{Seq: 13, Detail: "the entry was changed: its hash is another"}, {Seq: 201, Detail: "entries 198 to 200 are missing"}}
+	for name, rs := range map[string][]api.Result[api.AuditCheck]{
+		"audit-whole":  {{Instance: "http://127.0.0.1:8000", Value: whole}},
+		"audit-broken": {{Instance: "http://127.0.0.1:8000", Value: broken}},
+		"audit-checks": {{Instance: "http://10.0.0.1:8000", Value: whole}, refused[api.AuditCheck]("http://10.0.0.2:8000"), {Instance: "http://10.0.0.3:8000", Value: api.AuditCheck{Whole: true}}},
+	} {
+		golden(t, name, func(w *bytes.Buffer, o render.Options) error { return render.AuditCheck(w, rs, o) })
+	}
 }
