@@ -33,10 +33,11 @@ var rooms = map[string][]string{
 	"internal/receiver":            {"pkg/api", "internal/traceformat"},
 	"internal/hotspot":             {"pkg/api"},
 	"internal/waterfall":           {"pkg/api"},
+	"internal/scrape":              {"pkg/api"},
 	"internal/demo":                {"pkg/api", "pkg/monitoring", "pkg/monitoring/*"},
 	"internal/testkit":             {},
 	"pkg/client":                   {"pkg/api"},
-	"pkg/render":                   {"pkg/api", "internal/hotspot", "internal/waterfall"},
+	"pkg/render":                   {"pkg/api", "internal/hotspot", "internal/waterfall", "internal/scrape"},
 	"cmd/pulsectl":                 {"pkg/*", "internal/*"},
 }
 

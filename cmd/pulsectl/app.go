@@ -69,6 +69,9 @@ func (a *app) rootCmd() *cobra.Command {
 			if err := a.checkTraceForm(cmd.CommandPath()); err != nil {
 				return err
 			}
+			if err := a.checkPromForm(cmd.CommandPath()); err != nil {
+				return err
+			}
 			a.started = true
 			return nil
 		},

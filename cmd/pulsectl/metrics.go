@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,21 +14,15 @@ import (
 	"github.com/pulsectl/pulsectl/pkg/render"
 )
 
-var metricsView = view[[]api.MetricFamily]{
-	kind: "MetricList",
-	items: func(fs []api.MetricFamily) (items []render.Item) {
-		for _, f := range fs {
-			items = append(items, render.Item{Name: f.Name, Value: f})
-		}
-		return items
-	},
-	draw: render.MetricFamilies,
-}
+// promForm is the form of -o that Prometheus reads, of metrics alone.
+const promForm = "prom"
 
-var metricView = view[api.MetricFamily]{
-	kind:  "Metric",
-	items: func(f api.MetricFamily) []render.Item { return []render.Item{{Name: f.Name, Value: f}} },
-	draw:  render.Metric,
+// checkPromForm refuses -o prom where there are no metrics to write.
+func (a *app) checkPromForm(command string) error {
+	if a.flags.output != promForm || slices.Contains([]string{"pulsectl metrics", "pulsectl metrics list", "pulsectl metrics get"}, command) {
+		return nil
+	}
+	return fmt.Errorf("output %q: only metrics list and get write it; want one of %s", a.flags.output, strings.Join(outputForms, ", "))
 }
 
 // limitFlag is -n/--limit of a list.
@@ -53,83 +48,139 @@ func newMetricsCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "metrics",
 		Aliases: []string{"metric"},
-		Short:   "Metrics: list, get",
+		Short:   "Metrics: list, get, top",
 		Args:    cobra.NoArgs,
 	}
 	list := newMetricsListCmd(a)
 	cmd.RunE = list.RunE
 	cmd.Flags().AddFlagSet(list.Flags())
-	cmd.AddCommand(list, newMetricsGetCmd(a))
+	cmd.AddCommand(list, newMetricsGetCmd(a), newMetricsTopCmd(a))
 	return cmd
+}
+
+type metricsOptions struct {
+	glob   string
+	sortBy string
+	limit  limitFlag
+	watch  watchFlag
 }
 
 func newMetricsListCmd(a *app) *cobra.Command {
-	var limit limitFlag
+	var o metricsOptions
 	cmd := &cobra.Command{
 		Use:   "list [GLOB]",
 		Short: "List the metric families",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `List the metric families with their type, number of series, unit and help. A
+server without the /monitoring API is asked for /metrics, where any exporter of
+Prometheus has them. With --watch also how many series there are more than at
+the look before.
+
+  pulsectl metrics list 'pulse_api_cache_*'
+  pulsectl metrics list --sort-by series -n 10      what takes the most room
+  pulsectl metrics list -o prom -s http://127.0.0.1:9100`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			glob := "*"
-			if len(args) == 1 {
-				glob = args[0]
+			glob, err := globArg(args)
+			if err == nil && o.sortBy != "name" && o.sortBy != "series" {
+				err = fmt.Errorf("sort-by %q: want name or series", o.sortBy)
 			}
-			if _, err := path.Match(glob, ""); err != nil {
-				return &usageError{fmt.Errorf("pattern %q: want *, ? and [a-z]", glob), cmd.CommandPath()}
+			if err != nil {
+				return asUsage(cmd, err)
 			}
-			return a.metrics(cmd.Context(), glob, limit.rows())
+			o.glob = glob
+			return a.metrics(cmd.Context(), &o)
 		},
 	}
-	limit.register(cmd, "families to show")
+	o.limit.register(cmd, "families to show")
+	o.watch.register(cmd)
+	cmd.Flags().StringVar(&o.sortBy, "sort-by", "name", "name, or series: the most first")
 	return cmd
 }
 
-func (a *app) metrics(ctx context.Context, glob string, limit int) error {
-	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) ([]api.MetricFamily, error) {
-		fs, err := c.Metrics(ctx)
-		return slices.DeleteFunc(fs, func(f api.MetricFamily) bool {
-			match, _ := path.Match(glob, f.Name) // the pattern has been checked
-			return !match
-		}), err
-	})
-	if err != nil {
-		return err
+// globArg is the pattern of families that may be a command's argument.
+func globArg(args []string) (string, error) {
+	if len(args) == 0 {
+		return "*", nil
 	}
-	v := metricsView
-	v.limit = limit
-	return show(a, rs, v)
+	if _, err := path.Match(args[0], ""); err != nil {
+		return "", fmt.Errorf("pattern %q: want *, ? and [a-z]", args[0])
+	}
+	return args[0], nil
 }
 
-func newMetricsGetCmd(a *app) *cobra.Command {
-	var limit limitFlag
-	cmd := &cobra.Command{
-		Use:   "get NAME",
-		Short: "Show one metric family: its series, histograms as bars",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.metric(cmd.Context(), args[0], limit.rows())
-		},
+// matching is what a checked pattern matches.
+func matching(glob string) func(string) bool {
+	return func(name string) bool {
+		match, _ := path.Match(glob, name)
+		return match
 	}
-	limit.register(cmd, "series to show")
-	return cmd
 }
 
-func (a *app) metric(ctx context.Context, name string, limit int) error {
-	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (api.MetricFamily, error) {
-		fs, err := c.Metrics(ctx)
+func (a *app) metrics(ctx context.Context, o *metricsOptions) error {
+	before := map[string]int{} // series of each instance's families
+	return a.watch(ctx, o.watch.every, func(ctx context.Context, a *app) error {
+		whole := slices.Contains([]string{"json", "yaml", promForm}, a.flags.output)
+		q := client.MetricQuery{Matches: matching(o.glob), Count: !whole}
+		rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) ([]api.MetricFamily, error) { return c.Metrics(ctx, q) })
 		if err != nil {
-			return api.MetricFamily{}, err
+			return err
 		}
-		i := slices.IndexFunc(fs, func(f api.MetricFamily) bool { return f.Name == name })
-		if i < 0 {
-			return api.MetricFamily{}, api.Errorf(404, "metric not found: %q; `pulsectl metrics list` shows what there is", name)
+		for _, r := range rs {
+			seriesChanges(before, r)
+			if o.sortBy == "series" {
+				slices.SortStableFunc(r.Value, func(a, b api.MetricFamily) int { return b.SeriesCount - a.SeriesCount })
+			}
 		}
-		return fs[i], nil
+		return showMetrics(a, rs, view[[]api.MetricFamily]{
+			kind: "MetricList",
+			items: func(fs []api.MetricFamily) (items []render.Item) {
+				for _, f := range fs {
+					items = append(items, render.Item{Name: f.Name, Value: f})
+				}
+				return items
+			},
+			draw:  render.MetricFamilies,
+			limit: o.limit.rows(),
+		}, func(fs []api.MetricFamily) []api.MetricFamily { return fs })
 	})
-	if err != nil {
+}
+
+// seriesChanges tells how many series there are more than before, and keeps how
+// many there are now.
+func seriesChanges(before map[string]int, r api.Result[[]api.MetricFamily]) {
+	_, looked := before[r.Instance]
+	for i := range r.Value {
+		f := &r.Value[i]
+		key := r.Instance + " " + f.Name
+		if looked {
+			n := f.SeriesCount - before[key]
+			f.SeriesChange = &n
+		}
+		before[key] = f.SeriesCount
+	}
+	if r.Error == nil {
+		before[r.Instance] = 1
+	}
+}
+
+// showMetrics is show, in Prometheus's own form too.
+func showMetrics[T any](a *app, rs []api.Result[T], v view[T], families func(T) []api.MetricFamily) error {
+	if a.flags.output != promForm {
+		return show(a, rs, v)
+	}
+	failed := a.report(failures(rs))
+	all := make([]api.Result[[]api.MetricFamily], len(rs))
+	for i, r := range rs {
+		all[i] = api.Result[[]api.MetricFamily]{Instance: r.Instance, Error: r.Error}
+		if r.Error == nil {
+			all[i].Value = families(r.Value)
+		}
+	}
+	if err := render.Exposition(a.streams.out, all); err != nil {
 		return err
 	}
-	v := metricView
-	v.limit = limit
-	return show(a, rs, v)
+	if len(failed) > 0 {
+		return &fleetError{failed, len(rs) - len(failed)}
+	}
+	return nil
 }

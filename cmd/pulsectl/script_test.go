@@ -41,7 +41,7 @@ const raceVariable = "GORACE"
 // TestScripts runs the scripts of testdata/script against two real servers:
 // $PULSECTL_SERVER, whose breaker openai_api is open, and $SECOND. Two more
 // answer as Python servers do: $PYTHON, and $UNREADABLE, whose profiles are 500
-// for ever. $SHOP holds traces to compare; $FREE is an address for a server of
+// for ever. $SHOP holds traces to compare; $EXPORTER has metrics and nothing else; $FREE is an address for a server of
 // the script's own. The command actions prints what would have changed the
 // former, and serve starts a server process, $REAL.
 func TestScripts(t *testing.T) {
@@ -61,6 +61,7 @@ func TestScripts(t *testing.T) {
 			env.Values["redis"] = new(scriptedRedis)
 			startPythons(env, t)
 			startShop(env, t)
+			startExporter(env)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

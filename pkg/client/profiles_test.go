@@ -31,6 +31,8 @@ func python(t *testing.T, bodies map[string]string) (*client.Client, map[string]
 		body, ok := bodies[r.Method+" "+r.URL.Path]
 		w.Header().Set("Content-Type", "application/json")
 		switch {
+		case r.URL.Path == "/monitoring/metrics":
+			w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 		case !ok:
 			w.WriteHeader(404)
 			body = `{"detail":"Not Found"}`

@@ -54,7 +54,7 @@ var dry = client.Action{DryRun: true}
 
 // answers has an entry for every recording there is.
 var answers = map[string]answer{
-	"a01_metrics_fresh": {ask: func(t *testing.T, c *client.Client) (any, error) { return c.Metrics(t.Context()) },
+	"a01_metrics_fresh": {ask: func(t *testing.T, c *client.Client) (any, error) { return c.Metrics(t.Context(), client.MetricQuery{}) },
 		says: `"name":"pulse_api_requests_total","type":"counter"`},
 	"a02_health_detailed_healthy": {ask: func(t *testing.T, c *client.Client) (any, error) { return c.Health(t.Context()) }, whole: true},
 	"a06_traces_idle":             {ask: traces, says: `"traces":[],"total_active":0`},

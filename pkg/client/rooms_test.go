@@ -102,7 +102,7 @@ func TestUnhealthyIsAnAnswer(t *testing.T) {
 
 func TestPythonMetrics(t *testing.T) {
 	c, _ := python(t, map[string]string{"GET /monitoring/metrics": pythonText})
-	fs, err := c.Metrics(t.Context())
+	fs, err := c.Metrics(t.Context(), client.MetricQuery{})
 	if err != nil || len(fs) != 2 {
 		t.Fatalf("metrics = %+v, %v", fs, err)
 	}
@@ -138,7 +138,7 @@ func TestRecordedPythonAnswers(t *testing.T) {
 		bodies[route] = recorded.Body
 	}
 	c, _ := python(t, bodies)
-	if fs, err := c.Metrics(t.Context()); err != nil || len(fs) < 5 {
+	if fs, err := c.Metrics(t.Context(), client.MetricQuery{}); err != nil || len(fs) < 5 {
 		t.Errorf("metrics: %d families, %v", len(fs), err)
 	}
 	if h, err := c.Health(t.Context()); err != nil || h.Status != api.Healthy || len(h.CircuitBreakers.Circuits) != 5 {

@@ -20,7 +20,7 @@ func MetricFamilies(w io.Writer, rs []api.Result[[]api.MetricFamily], o Options)
 	for _, r := range rs {
 		families += len(r.Value)
 		for _, f := range r.Value {
-			series += len(f.Series)
+			series += f.SeriesCount
 		}
 	}
 	if !o.NoHeaders {
@@ -29,11 +29,21 @@ func MetricFamilies(w io.Writer, rs []api.Result[[]api.MetricFamily], o Options)
 	}
 	limit, shown := s.rows(1<<30), 0
 	cols := []column{
-		{name: "NAME"}, {name: "TYPE"}, {name: "SERIES", right: true}, {name: "UNIT", drop: 2}, {name: "HELP", flex: true, drop: 1},
+		{name: "NAME"}, {name: "TYPE", drop: 1}, {name: "SERIES", right: true}, {name: "CHANGE", right: true, drop: 2}, {name: "UNIT", drop: 4}, {name: "HELP", flex: true, drop: 3},
+	}
+	watched := slices.ContainsFunc(rs, func(r api.Result[[]api.MetricFamily]) bool {
+		return slices.ContainsFunc(r.Value, func(f api.MetricFamily) bool { return f.SeriesChange != nil })
+	})
+	if !watched {
+		cols = slices.Delete(cols, 3, 4)
 	}
 	err := fleetTable(s, rs, cols, func(fs []api.MetricFamily) (out [][]string) {
 		for _, f := range fs[:min(limit, len(fs))] {
-			out = append(out, []string{clean(f.Name), clean(f.Type), count(int64(len(f.Series))), clean(f.Unit), s.muted.Render(clean(f.Help))})
+			row := []string{clean(f.Name), clean(f.Type), count(int64(f.SeriesCount))}
+			if watched {
+				row = append(row, seriesChange(f.SeriesChange))
+			}
+			out = append(out, append(row, clean(f.Unit), s.muted.Render(clean(f.Help))))
 		}
 		shown += len(out)
 		return out
@@ -48,37 +58,111 @@ func MetricFamilies(w io.Writer, rs []api.Result[[]api.MetricFamily], o Options)
 	return s.flush()
 }
 
+// seriesChange is how many series there are more, or fewer, than at the look before.
+func seriesChange(n *int) string {
+	if n == nil || *n == 0 {
+		return "–"
+	}
+	return signed(float64(*n), "")
+}
+
+// signed writes a difference with its sign.
+func signed(v float64, unit string) string {
+	switch {
+	case v == 0:
+		return "–"
+	case v > 0:
+		return "+" + quantity(v, unit)
+	case math.IsNaN(v):
+		return "NaN"
+	}
+	return "-" + quantity(-v, unit)
+}
+
 // Metric draws one family: its series as a table, histograms as bars.
 func Metric(w io.Writer, rs []api.Result[api.MetricFamily], o Options) error {
 	s := newScreen(w, o)
 	var named *api.MetricFamily
+	watched := false
 	for i := range rs {
-		if rs[i].Error == nil {
+		if rs[i].Error == nil && named == nil {
 			named = &rs[i].Value
-			break
 		}
+		watched = watched || rs[i].Value.Interval != nil
 	}
-	if named != nil && named.Type == "histogram" {
+	if named != nil && (named.Type == "histogram" || named.Type == "gauge_histogram") && len(named.Series) > 0 {
 		s.histograms(rs)
 		return s.flush()
 	}
 	if named != nil && !o.NoHeaders {
 		s.familyHeading(*named, seriesCount(rs))
 	}
-	limit, shown := s.rows(50), 0
+	limit, shown, reset := s.rows(50), 0, false
 	cols := []column{{name: "SERIES", flex: true}, {name: "VALUE", right: true}}
+	if watched && named.Type != "gauge" && named.Type != "untyped" {
+		cols = append(cols, column{name: "RATE", right: true})
+	} else if watched {
+		cols = append(cols, column{name: "CHANGE", right: true})
+	}
 	err := fleetTable(s, rs, cols, func(f api.MetricFamily) (out [][]string) {
-		for _, m := range f.Series[:min(limit, len(f.Series))] {
-			out = append(out, []string{labelText(m.Labels), metricValue(m, f.Unit)})
+		for i := range f.Series[:min(limit, len(f.Series))] {
+			m := &f.Series[i]
+			reset = reset || m.Change != nil && m.Change.Reset
+			row := []string{labelText(m.Labels), metricValue(m, f.Unit)}
+			if watched {
+				row = append(row, s.became(m, named))
+			}
+			out = append(out, row)
 		}
 		shown += len(out)
 		return out
 	})
-	s.leftOut(shown, seriesCount(rs), "series")
 	if err != nil {
 		return err
 	}
+	if named != nil && seriesCount(rs) == 0 {
+		s.line(s.muted.Render("No series has such labels."))
+	}
+	s.resetNote(reset && !o.NoHeaders)
+	s.leftOut(shown, seriesCount(rs), "series")
 	return s.flush()
+}
+
+// became says what became of a series between two reads.
+func (s *screen) became(m *api.MetricSeries, f *api.MetricFamily) string {
+	c := m.Change
+	switch {
+	case c == nil:
+		return "–"
+	case c.Value == nil: // of observations, which have no unit
+		return s.rateText(float64(c.Rate), "", c.Reset)
+	case f.Type == "counter":
+		return s.rateText(float64(c.Rate), f.Unit, c.Reset)
+	}
+	return signed(float64(*c.Value), f.Unit)
+}
+
+// rateText writes how fast something grew, and that it began anew.
+func (s *screen) rateText(v float64, unit string, reset bool) string {
+	if reset {
+		return s.warn.Render("◐ " + perSecond(v, unit))
+	}
+	return perSecond(v, unit)
+}
+
+// perSecond writes how much a second.
+func perSecond(v float64, unit string) string {
+	switch {
+	case v == 0:
+		return "–"
+	case unit != "":
+		return quantity(v, unit) + "/s"
+	case math.Abs(v) >= 999.5 || math.IsNaN(v):
+		return number(math.Round(v)) + "/s"
+	case math.Abs(v) < .01:
+		return number(v) + "/s"
+	}
+	return digits(v) + "/s"
 }
 
 func seriesCount(rs []api.Result[api.MetricFamily]) (n int) {
@@ -89,7 +173,11 @@ func seriesCount(rs []api.Result[api.MetricFamily]) (n int) {
 }
 
 func (s *screen) familyHeading(f api.MetricFamily, series int) {
-	s.heading(clean(f.Name), s.muted.Render(clean(f.Type)+"  "+count(int64(series))+" series"))
+	scope := clean(f.Type) + "  " + count(int64(series)) + " series"
+	if f.Interval != nil {
+		scope = "last " + duration(f.Interval.Duration()) + "  " + scope
+	}
+	s.heading(clean(f.Name), s.muted.Render(scope))
 	if f.Help != "" {
 		s.line(s.muted.Render(strings.TrimRight(fit(clean(f.Help), min(s.Width, cells(clean(f.Help)))), " ")))
 	}
@@ -108,7 +196,7 @@ func labelText(labels map[string]string) string {
 	return "{" + strings.Join(parts, ",") + "}"
 }
 
-func metricValue(m api.MetricSeries, unit string) string {
+func metricValue(m *api.MetricSeries, unit string) string {
 	if m.Value != nil {
 		return quantity(float64(*m.Value), unit)
 	}
@@ -117,7 +205,7 @@ func metricValue(m api.MetricSeries, unit string) string {
 		parts = append(parts, fmt.Sprintf("p%s %s", number(float64(q.Quantile)*100), quantity(float64(q.Value), unit)))
 	}
 	if m.Count != nil {
-		parts = append(parts, count(int64(*m.Count))+" observed")
+		parts = append(parts, count(int64(min(float64(*m.Count), math.MaxInt64/2)))+" observed")
 	}
 	return strings.Join(parts, "  ")
 }

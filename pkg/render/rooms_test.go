@@ -7,6 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"github.com/pulsectl/pulsectl/internal/scrape"
+	"github.com/pulsectl/pulsectl/internal/testkit"
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/render"
 )
@@ -174,14 +179,14 @@ func sampleFamilies() []api.MetricFamily {
 		}
 		return m
 	}
-	latency := api.MetricSeries{Labels: map[string]string{"endpoint": "/priority/generate", "method": "POST"}, Count: ptr(api.Float(22908)), Sum: ptr(api.Float(2874.3))}
+	latency := api.MetricSeries{Labels: map[string]string{"endpoint": "/priority/generate", "method": "POST"}, MetricHistogram: api.MetricHistogram{Count: ptr(api.Float(22908)), Sum: ptr(api.Float(2874.3))}}
 	for _, b := range [][2]float64{{.005, 0}, {.01, 212}, {.025, 1840}, {.05, 6312}, {.1, 14890}, {.25, 20114}, {.5, 21976}, {1, 22631}, {2.5, 22870}, {5, 22902}} {
 		latency.Buckets = append(latency.Buckets, api.MetricBucket{UpperBound: api.Float(b[0]), Count: api.Float(b[1])})
 	}
-	empty := api.MetricSeries{Labels: map[string]string{"endpoint": "/report/weekly", "method": "GET"}, Count: ptr(api.Float(0)), Sum: ptr(api.Float(0))}
-	return []api.MetricFamily{
+	empty := api.MetricSeries{Labels: map[string]string{"endpoint": "/report/weekly", "method": "GET"}, MetricHistogram: api.MetricHistogram{Count: ptr(api.Float(0)), Sum: ptr(api.Float(0))}}
+	all := []api.MetricFamily{
 		{Name: "go_gc_duration_seconds", Type: "summary", Unit: "seconds", Help: "A summary of the wall-time pause (stop-the-world) duration in garbage collection cycles.", Series: []api.MetricSeries{{
-			Count: ptr(api.Float(31)), Sum: ptr(api.Float(.01)), Quantiles: []api.MetricQuantile{{Quantile: .5, Value: .0003}, {Quantile: 1, Value: .002}},
+			MetricHistogram: api.MetricHistogram{Count: ptr(api.Float(31)), Sum: ptr(api.Float(.01))}, Quantiles: []api.MetricQuantile{{Quantile: .5, Value: .0003}, {Quantile: 1, Value: .002}},
 		}}},
 		{Name: "pulse_api_memory_usage_bytes", Type: "gauge", Unit: "bytes", Help: "Resident set of the process.", Series: []api.MetricSeries{value(88080384)}},
 		{Name: "pulse_api_request_duration_seconds", Type: "histogram", Unit: "seconds", Help: "Time from a request's arrival to the end of its answer.", Series: []api.MetricSeries{empty, latency}},
@@ -189,6 +194,14 @@ func sampleFamilies() []api.MetricFamily {
 			value(22908, "endpoint", "/priority/generate", "method", "POST", "status_code", "200"), value(math.NaN(), "endpoint", "un\x1b[31mmatched", "method", "GET", "status_code", "404"),
 		}},
 	}
+	for i := range all {
+		all[i].SeriesCount = len(all[i].Series)
+		for j := range all[i].Series {
+			scrape.Describe(&all[i].Series[j].MetricHistogram)
+		}
+		scrape.SortSeries(&all[i], "")
+	}
+	return all
 }
 
 func TestMetrics(t *testing.T) {
@@ -203,6 +216,131 @@ func TestMetrics(t *testing.T) {
 	golden(t, "metric-histogram-fleet", func(w *bytes.Buffer, o render.Options) error { return render.Metric(w, fleet, o) })
 }
 
+// sampleLater is a family 5 s after another look at it.
+func sampleLater(f, before api.MetricFamily) api.MetricFamily {
+	scrape.Changes(&before, &f, 5*time.Second)
+	return f
+}
+
+func TestMetricsBetweenTwoReads(t *testing.T) {
+	before, now := sampleFamilies(), sampleFamilies()
+	requests := &before[3].Series[0]
+	requests.Value = ptr(api.Float(21_000))
+	memory := sampleLater(now[1], before[1])
+	*now[1].Series[0].Change.Value = -3 << 20
+	*now[2].Series[0].Count += 90
+	now[2].Series[0].Buckets[len(now[2].Series[0].Buckets)-1].Count += 80
+	now[3].Series = append(now[3].Series, api.MetricSeries{Labels: map[string]string{"status_code": "500"}, Value: ptr(api.Float(2))})
+	began := api.MetricSeries{Labels: map[string]string{"status_code": "501"}, Value: ptr(api.Float(7)), Change: &api.MetricChange{Value: ptr(api.Float(7)), Rate: 1.4, Reset: true}}
+	counters := sampleLater(now[3], before[3])
+	counters.Series = append(counters.Series, began)
+	latency := sampleLater(now[2], before[2])
+	for name, f := range map[string]api.MetricFamily{"metric-gauge-change": memory, "metric-counter-rate": counters, "metric-histogram-interval": latency} {
+		rs := []api.Result[api.MetricFamily]{{Instance: "http://a", Value: f}}
+		golden(t, name, func(w *bytes.Buffer, o render.Options) error { return render.Metric(w, rs, o) })
+	}
+	list := sampleFamilies()
+	for i := range list {
+		list[i].SeriesChange = ptr([]int{0, 3, -2, 1200}[i])
+	}
+	rs := []api.Result[[]api.MetricFamily]{{Instance: "http://a", Value: list}, refused[[]api.MetricFamily]("http://b")}
+	golden(t, "metrics-watch", func(w *bytes.Buffer, o render.Options) error { return render.MetricFamilies(w, rs, o) })
+}
+
+// A histogram with native buckets alone, and traces of its buckets.
+func TestNativeHistogram(t *testing.T) {
+	h := api.MetricHistogram{Count: ptr(api.Float(1031)), Sum: ptr(api.Float(88)), Native: &api.MetricNative{Schema: 3, ZeroThreshold: 1e-6, ZeroCount: 31}}
+	for i := -60; i < 16; i++ {
+		bound := func(i int) api.Float { return api.Float(math.Exp2(float64(i) / 8)) }
+		if n := 1000 / (1 + (i+27)*(i+27)/4); n > 0 {
+			h.Native.Buckets = append(h.Native.Buckets, api.MetricNativeBucket{Lower: bound(i - 1), Upper: bound(i), Count: api.Float(n)})
+			*h.Count += api.Float(n)
+		}
+	}
+	*h.Count -= 1000
+	scrape.Describe(&h)
+	f := api.MetricFamily{Name: "queue_wait_seconds", Type: "histogram", Unit: "seconds", SeriesCount: 1, Series: []api.MetricSeries{{MetricHistogram: h}}}
+	rs := []api.Result[api.MetricFamily]{{Instance: "http://a", Value: f}}
+	golden(t, "metric-native", func(w *bytes.Buffer, o render.Options) error { return render.Metric(w, rs, o) })
+
+	all := sampleFamilies()[2]
+	all.Series[0].Buckets[5].Exemplar = &api.MetricExemplar{Labels: map[string]string{"trace_id": "4bf92f3577b34da6a3ce929d0e0e\x1b[2J4736"}, Value: .18}
+	var out bytes.Buffer
+	if err := render.Metric(&out, []api.Result[api.MetricFamily]{{Value: all}}, render.Options{Width: 100, Wide: true}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "trace 4bf92f3577b34da6a3ce929d0e0e·4736\n") {
+		t.Errorf("no trace:\n%s", out.String())
+	}
+}
+
+func sampleRoutes() api.RouteRates {
+	second := ptr(api.Float(.0042))
+	route := func(method, endpoint string, rate, failed, client float64, p95 *api.Float) api.RouteRate {
+		r := api.RouteRate{
+			Method: method, Endpoint: endpoint, Interval: api.Seconds(2 * time.Second), Requests: api.Float(2 * rate), Rate: api.Float(rate),
+			ErrorRate: api.Float(failed), Errors: api.Float(2 * rate * failed), ClientRate: api.Float(client),
+		}
+		if p95 != nil {
+			r.Avg, r.P50, r.P95, r.P99 = second, second, p95, ptr(*p95*2)
+		}
+		return r
+	}
+	v := api.RouteRates{InFlight: ptr(api.Float(12)), Idle: 14, Routes: []api.RouteRate{
+		route("POST", "/priority/generate", 1402, .0042, 0, ptr(api.Float(.0801))),
+		route("GET", "/repos/{owner}/{repo}/pulls/{number}/reviews", 402.5, 0, .113, ptr(api.Float(1.3))),
+		route("GET", "/un\x1b[2Jmatched", .5, 1, 0, nil),
+	}}
+	v.Routes[1].Reset = true
+	v.Total = route("", "", 1805, .0033, .02, ptr(api.Float(.318)))
+	return v
+}
+
+func TestRouteRates(t *testing.T) {
+	one := []api.Result[api.RouteRates]{{Instance: "http://a", Value: sampleRoutes()}}
+	golden(t, "routes", func(w *bytes.Buffer, o render.Options) error { return render.RouteRates(w, one, o) })
+	watched := sampleRoutes()
+	for i := range watched.Routes {
+		for j := range 20 {
+			watched.Routes[i].RecentRates = append(watched.Routes[i].RecentRates, api.Float(j*(i+1)%7))
+		}
+	}
+	watched.Routes[2].RecentRates = []api.Float{0, 1}
+	fleet := []api.Result[api.RouteRates]{{Instance: "http://a:8000", Value: watched}, refused[api.RouteRates]("http://b:8000")}
+	golden(t, "routes-watch", func(w *bytes.Buffer, o render.Options) error { return render.RouteRates(w, fleet, o) })
+	for name, v := range map[string]api.RouteRates{"routes-none": {}, "routes-idle": {Idle: 3, Total: api.RouteRate{Interval: api.Seconds(time.Second)}}} {
+		rs := []api.Result[api.RouteRates]{{Instance: "http://a", Value: v}}
+		golden(t, name, func(w *bytes.Buffer, o render.Options) error { return render.RouteRates(w, rs, o) })
+	}
+}
+
+func TestMetricRates(t *testing.T) {
+	rates := []api.MetricRate{
+		{Name: "go_memstats_alloc_bytes_total", Type: "counter", Unit: "bytes", Interval: api.Seconds(2 * time.Second), Value: 123 << 20, Rate: 26 << 20},
+		{Name: "pulse_api_request_duration_seconds", Type: "histogram", Labels: map[string]string{"endpoint": "/items\x1b]0;x\a", "method": "GET"}, Value: 87, Rate: 9.96, Reset: true},
+		{Name: "process_cpu_seconds_total", Type: "counter", Unit: "seconds", Value: 12.5, Rate: .042},
+		{Name: "slow_total", Type: "counter", Value: 3, Rate: .004},
+	}
+	rs := []api.Result[[]api.MetricRate]{{Instance: "http://a", Value: rates}}
+	golden(t, "metric-rates", func(w *bytes.Buffer, o render.Options) error { return render.MetricRates(w, rs, o) })
+}
+
+// What is written for Prometheus is read as what it was, but for escapes.
+func TestExposition(t *testing.T) {
+	all := sampleFamilies()
+	all[0].Help = "Back\\slash\nand line"
+	var out bytes.Buffer
+	if err := render.Exposition(&out, []api.Result[[]api.MetricFamily]{{Instance: "http://a:1", Value: all}, {Instance: "http://b:2", Value: all[1:2]}}); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Golden(t, "exposition.golden", out.Bytes())
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	got, err := parser.TextToMetricFamilies(&out)
+	if err != nil || len(got) != 4 || len(got["pulse_api_memory_usage_bytes"].Metric) != 2 || got["pulse_api_request_duration_seconds"].Metric[0].Histogram.GetSampleCount() != 22908 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 // A hostile server's buckets must not stop the drawing.
 func TestHistogramOfNonsense(t *testing.T) {
 	nan, inf := api.Float(math.NaN()), api.Float(math.Inf(1))
@@ -211,7 +349,7 @@ func TestHistogramOfNonsense(t *testing.T) {
 		{{UpperBound: -inf, Count: 1}, {UpperBound: inf, Count: 2}}, {{UpperBound: -5, Count: 1}, {UpperBound: 1e300, Count: 1e300}},
 	} {
 		for _, n := range []*api.Float{nil, &nan, &inf, ptr(api.Float(-1)), ptr(api.Float(9))} {
-			f := api.MetricFamily{Name: "x", Type: "histogram", Unit: "seconds", Series: []api.MetricSeries{{Buckets: bs, Count: n, Sum: n}}}
+			f := api.MetricFamily{Name: "x", Type: "histogram", Unit: "seconds", Series: []api.MetricSeries{{MetricHistogram: api.MetricHistogram{Buckets: bs, Count: n, Sum: n}}}}
 			var out bytes.Buffer
 			if err := render.Metric(&out, []api.Result[api.MetricFamily]{{Value: f}}, render.Options{Width: 60}); err != nil {
 				t.Error(err)
