@@ -67,7 +67,8 @@ func native(n *api.MetricNative) []Bucket {
 	var out []Bucket
 	cumulative, low := 0.0, math.Inf(-1)
 	add := func(b Bucket) {
-		if b.Low = max(b.Low, low); !(b.High > b.Low && b.Count >= 0) {
+		b.Low, b.High = max(b.Low, low), min(b.High, math.MaxFloat64)
+		if !(b.High > b.Low && b.Count >= 0) {
 			return
 		}
 		b.Count = min(b.Count, most-cumulative)

@@ -2,8 +2,11 @@ package client_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -11,14 +14,20 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"google.golang.org/protobuf/encoding/protodelim"
+	"google.golang.org/protobuf/proto"
 
+	"github.com/pulsectl/pulsectl/internal/scrape"
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/client"
+	"github.com/pulsectl/pulsectl/pkg/render"
 )
 
 // exporter is a server whose metrics a handler writes, with a client of it.
@@ -242,6 +251,67 @@ func TestFormsOfClientGolang(t *testing.T) {
 	if !reflect.DeepEqual(bare(fromText.Buckets), bare(fromOpen.Buckets)) || !slices.Equal(bare(fromText.Buckets)[:2], bare(fromProtobuf.Buckets)[:2]) {
 		t.Errorf("buckets: text %v, OpenMetrics %v, protobuf %v", fromText.Buckets, fromOpen.Buckets, fromProtobuf.Buckets)
 	}
+}
+
+type transport func(*http.Request) *http.Response
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }
+
+// Whatever a server sends, in either form, what is read of it can be told in
+// JSON, compared with itself and drawn.
+func FuzzMetrics(f *testing.F) {
+	f.Add([]byte(long(3)), false)
+	f.Add([]byte("# TYPE h histogram\nh_bucket{le=\"NaN\"} 3\nh_bucket{le=\"-Inf\"} +Inf\nh_count -1\n"), false)
+	for _, h := range []*dto.Histogram{
+		{Schema: proto.Int32(-4), PositiveSpan: []*dto.BucketSpan{{Offset: proto.Int32(1 << 20), Length: proto.Uint32(9)}}, PositiveDelta: []int64{5, -2, 1 << 62}},
+		{Schema: proto.Int32(8), ZeroThreshold: proto.Float64(math.NaN()), ZeroCount: proto.Uint64(1 << 63), NegativeSpan: []*dto.BucketSpan{{Length: proto.Uint32(1 << 31)}}, NegativeCount: []float64{math.Inf(1), 2}},
+	} {
+		h.SampleCount = proto.Uint64(7)
+		var b bytes.Buffer
+		if _, err := protodelim.MarshalTo(&b, &dto.MetricFamily{Name: proto.String("h"), Type: dto.MetricType_HISTOGRAM.Enum(), Metric: []*dto.Metric{{Histogram: h}}}); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes(), true)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, protobuf bool) {
+		kind := "text/plain"
+		if protobuf {
+			kind = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+		}
+		c, err := client.New("http://server", client.Options{Transport: transport(func(*http.Request) *http.Response {
+			return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {kind}}, Body: io.NopCloser(bytes.NewReader(body))}
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fs, err := c.Metrics(t.Context(), client.MetricQuery{})
+		if err != nil {
+			return
+		}
+		for i := range fs {
+			scrape.Changes(&fs[i], &fs[i], time.Second)
+			for j := range fs[i].Series {
+				scrape.Describe(&fs[i].Series[j].MetricHistogram)
+			}
+			rs := []api.Result[api.MetricFamily]{{Instance: "http://server", Value: fs[i]}}
+			if err := render.Metric(io.Discard, rs, render.Options{Width: 60}); err != nil {
+				t.Error(err)
+			}
+			for j := range fs[i].Series {
+				fs[i].Series[j].Change = nil
+			}
+			if err := render.Metric(io.Discard, rs, render.Options{Width: 60}); err != nil {
+				t.Error(err)
+			}
+			scrape.By(&fs[i], []string{"a"})
+		}
+		if _, err := json.Marshal(fs); err != nil {
+			t.Errorf("families of %q: %v", body, err)
+		}
+		if err := render.Exposition(io.Discard, []api.Result[[]api.MetricFamily]{{Value: fs}}); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // What is kept of 100,000 series that are only counted is their number.

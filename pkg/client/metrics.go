@@ -44,13 +44,18 @@ func (c *Client) Metrics(ctx context.Context, q MetricQuery) ([]api.MetricFamily
 		}
 	}
 	out, err := c.scrape(ctx, metricsPath, params, q)
-	var e *api.Error
-	if errors.As(err, &e) && e.Status == http.StatusNotFound {
-		if elsewhere, err := c.scrape(ctx, "/metrics", nil, q); err == nil {
-			return elsewhere, nil
-		}
+	if !notFound(err) {
+		return out, err
 	}
-	return out, err
+	if elsewhere, eerr := c.scrape(ctx, "/metrics", nil, q); !notFound(eerr) {
+		return elsewhere, eerr
+	}
+	return nil, err
+}
+
+func notFound(err error) bool {
+	var e *api.Error
+	return errors.As(err, &e) && e.Status == http.StatusNotFound
 }
 
 func (c *Client) scrape(ctx context.Context, path string, params url.Values, q MetricQuery) ([]api.MetricFamily, error) {
