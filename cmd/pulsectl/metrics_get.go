@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,25 +113,27 @@ func (a *app) metric(ctx context.Context, o *metricOptions) error {
 
 // family is the one that was asked for, with what became of it.
 func (o *metricOptions) family(v *compared) (api.MetricFamily, *api.Error) {
-	f := scrape.Find(v.now, o.name)
-	if f == nil {
+	found := scrape.Find(v.now, o.name)
+	if found == nil {
 		return api.MetricFamily{}, api.Errorf(404, "metric not found: %q; `pulsectl metrics list` shows what there is", o.name)
 	}
+	f := *found
+	f.Series = slices.Clone(f.Series) // the look itself stays what it is, for the next one
 	if v.apart > 0 {
 		before := scrape.Find(v.before, o.name)
 		if before == nil {
 			before = &api.MetricFamily{}
 		}
-		scrape.Changes(before, f, v.apart)
+		scrape.Changes(before, &f, v.apart)
 	}
 	for i := range f.Series {
 		scrape.Describe(&f.Series[i].MetricHistogram)
 	}
 	if o.total || len(o.by) > 0 {
-		scrape.By(f, o.by)
+		scrape.By(&f, o.by)
 	}
-	scrape.SortSeries(f, o.sortBy)
-	return *f, nil
+	scrape.SortSeries(&f, o.sortBy)
+	return f, nil
 }
 
 // looks reads a fleet's metrics again and again, and puts each look beside the

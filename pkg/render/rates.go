@@ -74,9 +74,9 @@ func (s *screen) routesHeading(rs []api.Result[api.RouteRates]) {
 	}
 	scope := ""
 	if interval > 0 {
-		scope = "last " + duration(interval.Duration()) + "  " + number(requests) + " requests"
+		scope = s.muted.Render("last " + duration(interval.Duration()) + "  " + number(requests) + " requests")
 	}
-	s.heading("Routes", s.muted.Render(scope))
+	s.heading("Routes", scope)
 	for _, r := range rs {
 		if r.Error != nil {
 			continue
@@ -162,9 +162,9 @@ func MetricRates(w io.Writer, rs []api.Result[[]api.MetricRate], o Options) erro
 	if !o.NoHeaders {
 		scope := ""
 		if interval > 0 {
-			scope = fmt.Sprintf("last %s  %s series grew", duration(interval.Duration()), count(int64(all)))
+			scope = s.muted.Render(fmt.Sprintf("last %s  %s series grew", duration(interval.Duration()), count(int64(all))))
 		}
-		s.heading("Counters by rate", s.muted.Render(scope))
+		s.heading("Counters by rate", scope)
 		s.line()
 	}
 	cols := []column{{name: "NAME", flex: true}, {name: "LABELS", flex: true}, {name: "TYPE", drop: 3}, {name: "VALUE", right: true, drop: 1}, {name: "RATE", right: true}}
