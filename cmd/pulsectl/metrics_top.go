@@ -77,118 +77,101 @@ func (o *metricsTopOptions) check(args []string, rateSet bool) (err error) {
 }
 
 func (a *app) routeRates(ctx context.Context, o *metricsTopOptions) error {
-	looks := looks{every: o.watch.every, query: client.MetricQuery{Names: []string{scrape.Requests, scrape.Durations, scrape.InFlight}, Native: true}}
-	trends := trends{}
-	return a.watch(ctx, o.watch.every, func(ctx context.Context, a *app) error {
-		rs, err := looks.next(ctx, a, o.rate)
-		if err != nil {
-			return err
+	q := client.MetricQuery{Names: []string{scrape.Requests, scrape.Durations, scrape.InFlight}, Native: true}
+	return topOf(ctx, a, o, q, func(c *compared, trend func(string, api.Float) []api.Float) api.RouteRates {
+		v := scrape.Routes(c.before, c.now, c.apart)
+		scrape.SortRoutes(v.Routes, o.sortBy)
+		for i := range v.Routes {
+			r := &v.Routes[i]
+			r.RecentRates = trend(r.Method+" "+r.Endpoint, r.Rate)
 		}
-		all := make([]api.Result[api.RouteRates], len(rs))
-		for i, r := range rs {
-			all[i] = api.Result[api.RouteRates]{Instance: r.Instance, Error: r.Error}
-			if r.Error != nil || r.Value.apart <= 0 {
-				continue
+		return v
+	}, view[api.RouteRates]{
+		kind: "RouteRateList",
+		items: func(v api.RouteRates) (items []render.Item) {
+			for _, r := range v.Routes {
+				items = append(items, render.Item{Name: r.Method + " " + r.Endpoint, Value: r})
 			}
-			v := scrape.Routes(r.Value.before, r.Value.now, r.Value.apart)
-			scrape.SortRoutes(v.Routes, o.sortBy)
-			if o.watch.every > 0 {
-				step := trends.step(r.Instance)
-				for i := range v.Routes {
-					v.Routes[i].RecentRates = step.add(v.Routes[i].Method+" "+v.Routes[i].Endpoint, v.Routes[i].Rate)
-				}
-				step.end()
-			}
-			all[i].Value = v
-		}
-		return show(a, all, view[api.RouteRates]{
-			kind: "RouteRateList",
-			items: func(v api.RouteRates) (items []render.Item) {
-				for _, r := range v.Routes {
-					items = append(items, render.Item{Name: r.Method + " " + r.Endpoint, Value: r})
-				}
-				return items
-			},
-			draw:  render.RouteRates,
-			limit: o.limit.rows(),
-		})
+			return items
+		},
+		draw: render.RouteRates,
 	})
 }
 
 func (a *app) metricRates(ctx context.Context, o *metricsTopOptions) error {
-	looks := looks{every: o.watch.every, query: client.MetricQuery{Matches: matching(o.glob)}}
-	trends := trends{}
+	return topOf(ctx, a, o, client.MetricQuery{Matches: matching(o.glob)}, func(c *compared, trend func(string, api.Float) []api.Float) []api.MetricRate {
+		v := scrape.Rates(c.before, c.now, c.apart)
+		for i := range v {
+			v[i].RecentRates = trend(v[i].Name+" "+api.SeriesKey(v[i].Labels), v[i].Rate)
+		}
+		return v
+	}, view[[]api.MetricRate]{
+		kind: "MetricRateList",
+		items: func(v []api.MetricRate) (items []render.Item) {
+			for _, r := range v {
+				items = append(items, render.Item{Name: r.Name, Value: r})
+			}
+			return items
+		},
+		draw: render.MetricRates,
+	})
+}
+
+// topOf shows what was worked out of two looks, once or again and again. of
+// tells trend the rate of each thing, and gets its last ones.
+func topOf[T any](ctx context.Context, a *app, o *metricsTopOptions, q client.MetricQuery,
+	of func(c *compared, trend func(key string, rate api.Float) []api.Float) T, v view[T]) error {
+	v.limit = o.limit.rows()
+	looks := looks{every: o.watch.every, query: q}
+	kept := map[string]*trends{} // by instance
 	return a.watch(ctx, o.watch.every, func(ctx context.Context, a *app) error {
 		rs, err := looks.next(ctx, a, o.rate)
 		if err != nil {
 			return err
 		}
-		all := make([]api.Result[[]api.MetricRate], len(rs))
+		all := make([]api.Result[T], len(rs))
 		for i, r := range rs {
-			all[i] = api.Result[[]api.MetricRate]{Instance: r.Instance, Error: r.Error}
+			all[i] = api.Result[T]{Instance: r.Instance, Error: r.Error}
 			if r.Error != nil || r.Value.apart <= 0 {
 				continue
 			}
-			v := scrape.Rates(r.Value.before, r.Value.now, r.Value.apart)
-			if o.watch.every > 0 {
-				step := trends.step(r.Instance)
-				for i := range v {
-					v[i].RecentRates = step.add(v[i].Name+" "+api.SeriesKey(v[i].Labels), v[i].Rate)
-				}
-				step.end()
+			if o.watch.every == 0 {
+				all[i].Value = of(&r.Value, func(string, api.Float) []api.Float { return nil })
+				continue
 			}
-			all[i].Value = v
+			if kept[r.Instance] == nil {
+				kept[r.Instance] = &trends{of: map[string][]api.Float{}, seen: map[string]bool{}}
+			}
+			all[i].Value = of(&r.Value, kept[r.Instance].add)
+			kept[r.Instance].end()
 		}
-		return show(a, all, view[[]api.MetricRate]{
-			kind: "MetricRateList",
-			items: func(v []api.MetricRate) (items []render.Item) {
-				for _, r := range v {
-					items = append(items, render.Item{Name: r.Name, Value: r})
-				}
-				return items
-			},
-			draw:  render.MetricRates,
-			limit: o.limit.rows(),
-		})
+		return show(a, all, v)
 	})
 }
 
-// trends are the last rates of everything that moved lately, by instance.
-type trends map[string]map[string][]api.Float
+// trends are the last rates of everything that moved lately at an instance.
+type trends struct {
+	of   map[string][]api.Float // oldest first
+	seen map[string]bool        // since the last end
+}
 
 // trendLength is how many rates are kept of a thing.
 const trendLength = 30
 
-// trendStep adds one look at an instance.
-type trendStep struct {
-	of    map[string][]api.Float
-	added map[string]bool
+// add adds the rate of a thing and returns its last ones.
+func (t *trends) add(key string, rate api.Float) []api.Float {
+	t.seen[key] = true
+	t.of[key] = append(t.of[key][max(len(t.of[key])-trendLength+1, 0):], rate)
+	return slices.Clone(t.of[key])
 }
 
-func (t trends) step(instance string) trendStep {
-	if t[instance] == nil {
-		t[instance] = map[string][]api.Float{}
-	}
-	return trendStep{t[instance], map[string]bool{}}
-}
-
-// add adds the rate of a thing and returns its last ones, oldest first.
-func (s trendStep) add(key string, rate api.Float) []api.Float {
-	s.added[key] = true
-	s.of[key] = append(s.of[key][max(len(s.of[key])-trendLength+1, 0):], rate)
-	return slices.Clone(s.of[key])
-}
-
-// end adds nothing to all that was not seen, and forgets what has not moved for
-// as long as is kept.
-func (s trendStep) end() {
-	for key, rates := range s.of {
-		if s.added[key] {
-			continue
-		}
-		s.add(key, 0)
-		if !slices.ContainsFunc(rates, func(v api.Float) bool { return v != 0 }) {
-			delete(s.of, key)
+// end ends a look: what was not seen has not moved. What has not for as long as
+// is kept is forgotten.
+func (t *trends) end() {
+	for key := range t.of {
+		if !t.seen[key] && !slices.ContainsFunc(t.add(key, 0), func(v api.Float) bool { return v != 0 }) {
+			delete(t.of, key)
 		}
 	}
+	clear(t.seen)
 }

@@ -16,34 +16,30 @@ import (
 // MetricFamilies draws a table of families.
 func MetricFamilies(w io.Writer, rs []api.Result[[]api.MetricFamily], o Options) error {
 	s := newScreen(w, o)
-	families, series := 0, 0
+	families, series, watched := 0, 0, false
 	for _, r := range rs {
 		families += len(r.Value)
 		for _, f := range r.Value {
 			series += f.SeriesCount
+			watched = watched || f.SeriesChange != nil
 		}
 	}
 	if !o.NoHeaders {
 		s.heading("Metrics", s.muted.Render(count(int64(families))+" families  "+count(int64(series))+" series"))
 		s.line()
 	}
+	cols := []column{{name: "NAME"}, {name: "TYPE", drop: 1}, {name: "SERIES", right: true}, {name: "UNIT", drop: 4}, {name: "HELP", flex: true, drop: 3}}
+	if watched {
+		cols = slices.Insert(cols, 3, column{name: "CHANGE", right: true, drop: 2})
+	}
 	limit, shown := s.rows(1<<30), 0
-	cols := []column{
-		{name: "NAME"}, {name: "TYPE", drop: 1}, {name: "SERIES", right: true}, {name: "CHANGE", right: true, drop: 2}, {name: "UNIT", drop: 4}, {name: "HELP", flex: true, drop: 3},
-	}
-	watched := slices.ContainsFunc(rs, func(r api.Result[[]api.MetricFamily]) bool {
-		return slices.ContainsFunc(r.Value, func(f api.MetricFamily) bool { return f.SeriesChange != nil })
-	})
-	if !watched {
-		cols = slices.Delete(cols, 3, 4)
-	}
 	err := fleetTable(s, rs, cols, func(fs []api.MetricFamily) (out [][]string) {
 		for _, f := range fs[:min(limit, len(fs))] {
-			row := []string{clean(f.Name), clean(f.Type), count(int64(f.SeriesCount))}
+			row := []string{clean(f.Name), clean(f.Type), count(int64(f.SeriesCount)), clean(f.Unit), s.muted.Render(clean(f.Help))}
 			if watched {
-				row = append(row, seriesChange(f.SeriesChange))
+				row = slices.Insert(row, 3, seriesChange(f.SeriesChange))
 			}
-			out = append(out, append(row, clean(f.Unit), s.muted.Render(clean(f.Help))))
+			out = append(out, row)
 		}
 		shown += len(out)
 		return out
@@ -83,27 +79,35 @@ func signed(v float64, unit string) string {
 func Metric(w io.Writer, rs []api.Result[api.MetricFamily], o Options) error {
 	s := newScreen(w, o)
 	var named *api.MetricFamily
-	watched := false
 	for i := range rs {
-		if rs[i].Error == nil && named == nil {
+		if rs[i].Error == nil && (named == nil || named.Interval == nil) {
 			named = &rs[i].Value
 		}
-		watched = watched || rs[i].Value.Interval != nil
 	}
-	if named != nil && (named.Type == "histogram" || named.Type == "gauge_histogram") && len(named.Series) > 0 {
+	if named != nil && (named.Type == "histogram" || named.Type == "gauge_histogram") && seriesCount(rs) > 0 {
 		s.histograms(rs)
 		return s.flush()
 	}
 	if named != nil && !o.NoHeaders {
 		s.familyHeading(*named, seriesCount(rs))
 	}
-	limit, shown, reset := s.rows(50), 0, false
+	if err := s.seriesTable(rs, named); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+// seriesTable draws the series of a family; named is that of an instance that
+// answered, nil if none did.
+func (s *screen) seriesTable(rs []api.Result[api.MetricFamily], named *api.MetricFamily) error {
 	cols := []column{{name: "SERIES", flex: true}, {name: "VALUE", right: true}}
+	watched := named != nil && named.Interval != nil
 	if watched && named.Type != "gauge" && named.Type != "untyped" {
 		cols = append(cols, column{name: "RATE", right: true})
 	} else if watched {
 		cols = append(cols, column{name: "CHANGE", right: true})
 	}
+	limit, shown, reset := s.rows(50), 0, false
 	err := fleetTable(s, rs, cols, func(f api.MetricFamily) (out [][]string) {
 		for i := range f.Series[:min(limit, len(f.Series))] {
 			m := &f.Series[i]
@@ -123,9 +127,9 @@ func Metric(w io.Writer, rs []api.Result[api.MetricFamily], o Options) error {
 	if named != nil && seriesCount(rs) == 0 {
 		s.line(s.muted.Render("No series has such labels."))
 	}
-	s.resetNote(reset && !o.NoHeaders)
+	s.resetNote(reset && !s.NoHeaders)
 	s.leftOut(shown, seriesCount(rs), "series")
-	return s.flush()
+	return nil
 }
 
 // became says what became of a series between two reads.

@@ -26,27 +26,18 @@ func RouteRates(w io.Writer, rs []api.Result[api.RouteRates], o Options) error {
 		{name: "ROUTE", flex: true}, {name: "REQUESTS", right: true, drop: 5}, {name: "RATE", right: true}, {name: "TREND", drop: 4}, {name: "ERRORS", right: true},
 		{name: "4XX", right: true, drop: 3}, {name: "P50", right: true, drop: 2}, {name: "P95", right: true}, {name: "P99", right: true, drop: 1}, {name: "AVG", right: true, drop: 6},
 	}
-	if !trend {
-		cols = slices.Delete(cols, 3, 4)
-	}
-	limit, shown := s.rows(ratesShown), 0
-	err := fleetTable(s, rs, cols, func(v api.RouteRates) (rows [][]string) {
-		for i := range v.Routes[:min(limit, len(v.Routes))] {
-			row := s.routeRow(&v.Routes[i])
-			if !trend {
-				row = slices.Delete(row, 3, 4)
-			}
-			rows = append(rows, row)
+	shown, err := rateTable(s, rs, cols, trend, func(v api.RouteRates) (rows [][]string) {
+		for i := range v.Routes {
+			rows = append(rows, s.routeRow(&v.Routes[i]))
 		}
-		shown += len(rows)
 		return rows
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if answered(rs) > 0 && routes+idle == 0 {
+	case answered(rs) > 0 && routes+idle == 0:
 		s.quiet("No route has served a request. `pulsectl metrics top '*'` shows the counters that grow most.")
-	} else if answered(rs) > 0 && routes == 0 {
+	case answered(rs) > 0 && routes == 0:
 		s.line(s.muted.Render("No route has served a request in between."))
 	}
 	if !o.NoHeaders {
@@ -58,6 +49,28 @@ func RouteRates(w io.Writer, rs []api.Result[api.RouteRates], o Options) error {
 		}
 	}
 	return s.flush()
+}
+
+// rateTable draws the rows of a top as far as a screen holds them, with their
+// TREND if there is any, and tells how many those are.
+func rateTable[T any](s *screen, rs []api.Result[T], cols []column, trend bool, rows func(T) [][]string) (shown int, err error) {
+	at := slices.IndexFunc(cols, func(c column) bool { return c.name == "TREND" })
+	if !trend {
+		cols = slices.Delete(cols, at, at+1)
+	}
+	limit := s.rows(ratesShown)
+	err = fleetTable(s, rs, cols, func(v T) [][]string {
+		out := rows(v)
+		out = out[:min(limit, len(out))]
+		for i := range out {
+			if !trend {
+				out[i] = slices.Delete(out[i], at, at+1)
+			}
+		}
+		shown += len(out)
+		return out
+	})
+	return shown, err
 }
 
 // routesHeading says over which time, and what all routes of each instance
@@ -167,24 +180,17 @@ func MetricRates(w io.Writer, rs []api.Result[[]api.MetricRate], o Options) erro
 		s.heading("Counters by rate", scope)
 		s.line()
 	}
-	cols := []column{{name: "NAME", flex: true}, {name: "LABELS", flex: true}, {name: "TYPE", drop: 3}, {name: "VALUE", right: true, drop: 1}, {name: "RATE", right: true}}
+	cols := []column{
+		{name: "NAME", flex: true}, {name: "LABELS", flex: true}, {name: "TYPE", drop: 3}, {name: "VALUE", right: true, drop: 1}, {name: "RATE", right: true}, {name: "TREND", drop: 2},
+	}
 	narrow := s.Width < 80 && !s.Wide // name and labels share what there is
 	if narrow {
 		cols = slices.Delete(cols, 1, 2)
 	}
-	if trend {
-		cols = append(cols, column{name: "TREND", drop: 2})
-	}
-	limit, shown := s.rows(ratesShown), 0
-	err := fleetTable(s, rs, cols, func(v []api.MetricRate) (rows [][]string) {
-		for i := range v[:min(limit, len(v))] {
-			row := s.metricRateRow(&v[i], narrow)
-			if trend {
-				row = append(row, s.trend(v[i].RecentRates))
-			}
-			rows = append(rows, row)
+	shown, err := rateTable(s, rs, cols, trend, func(v []api.MetricRate) (rows [][]string) {
+		for i := range v {
+			rows = append(rows, s.metricRateRow(&v[i], narrow))
 		}
-		shown += len(rows)
 		return rows
 	})
 	if err != nil {
@@ -205,7 +211,7 @@ func (s *screen) metricRateRow(m *api.MetricRate, narrow bool) []string {
 	if len(m.Labels) > 0 {
 		labels = labelText(m.Labels)
 	}
-	row := []string{clean(m.Name), labels, clean(m.Type), quantity(float64(m.Value), m.Unit), s.rateText(float64(m.Rate), m.Unit, m.Reset)}
+	row := []string{clean(m.Name), labels, clean(m.Type), quantity(float64(m.Value), m.Unit), s.rateText(float64(m.Rate), m.Unit, m.Reset), s.trend(m.RecentRates)}
 	if narrow {
 		row = slices.Replace(row, 0, 2, row[0]+labels)
 	}
