@@ -59,7 +59,7 @@ func newMetricsGetCmd(a *app) *cobra.Command {
 		},
 	}
 	fs := cmd.Flags()
-	fs.StringArrayVar(&o.labels, "label", nil, "only series with such a label, like `endpoint=/items`; repeatable")
+	fs.StringArrayVar(&o.labels, "label", nil, "only series of this `CONDITION`, like endpoint=/items; repeatable")
 	fs.StringSliceVar(&o.by, "by", nil, "sum the series by these `LABELS`")
 	fs.BoolVar(&o.total, "total", false, "sum all series")
 	fs.StringVar(&o.sortBy, "sort-by", "", scrape.SeriesOrders+" (default: labels, of histograms value)")

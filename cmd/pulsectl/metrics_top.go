@@ -53,7 +53,7 @@ func newMetricsTopCmd(a *app) *cobra.Command {
 			return a.routeRates(cmd.Context(), &o)
 		},
 	}
-	cmd.Flags().Var(watchValue{durationValue{&o.rate}}, "rate", "read twice, so far apart (default 2s)")
+	cmd.Flags().Var(watchValue{durationValue{&o.rate}}, "rate", "read twice, so far apart; 2s without")
 	cmd.Flags().StringVar(&o.sortBy, "sort-by", "rate", "of routes: "+scrape.RouteOrders)
 	o.limit.register(cmd, "rows to show")
 	o.watch.register(cmd)

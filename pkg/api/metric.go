@@ -15,10 +15,10 @@ type MetricFamily struct {
 	Name         string         `json:"name"`
 	Type         string         `json:"type"` // counter, gauge, histogram, gauge_histogram, summary, untyped
 	Help         string         `json:"help"`
-	Unit         string         `json:"unit,omitempty"` // by the name's ending: seconds, bytes, percent, ratio
-	SeriesCount  int            `json:"series_count"`   // of Series, or of those that were counted only
-	SeriesChange *int           `json:"series_change,omitempty"`
-	Interval     *Seconds       `json:"interval,omitempty"` // between the two reads that changes are of
+	Unit         string         `json:"unit,omitempty"`          // by the name's ending: seconds, bytes, percent, ratio
+	SeriesCount  int            `json:"series_count"`            // of Series, or of those that were counted only
+	SeriesChange *int           `json:"series_change,omitempty"` // since the look before
+	Interval     *Seconds       `json:"interval,omitempty"`      // between the two reads that changes are of
 	Series       []MetricSeries `json:"series"`
 }
 
