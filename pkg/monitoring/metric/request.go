@@ -54,7 +54,7 @@ type routes struct {
 func (rs *routes) init(m *Metrics, limit int) {
 	rs.info = &familyInfo{described: descRequests, limit: limit}
 	rs.byName.Store(&map[string]*Route{})
-	rs.beyond = &Route{m: m, full: true}
+	rs.beyond = &Route{m: m, endpoint: Unmatched, full: true}
 	m.families = append(m.families, rs.info)
 }
 
@@ -105,6 +105,10 @@ func endpointOf(pattern string) string {
 	}
 	return strings.Clone(clean(pattern))
 }
+
+// Endpoint returns the route's label: its pattern without a method, or
+// [Unmatched].
+func (r *Route) Endpoint() string { return r.endpoint }
 
 // Begin counts a request as in flight until [Metrics.End].
 func (m *Metrics) Begin() { m.active.Add(1) }
