@@ -45,7 +45,7 @@ func scrape(h http.Handler) func(int) {
 }
 
 func ourHistograms(testing.TB) func(int) {
-	m := must(metric.New(metric.Options{SeriesLimit: histograms}))
+	m := must(metric.New(metric.Options{SeriesLimit: 3 * histograms}))
 	for i := range histograms {
 		m.DBQuery("select", strconv.Itoa(i), metric.Observation{Duration: 7 * time.Millisecond})
 	}

@@ -1,38 +1,9 @@
 package metric
 
 import (
-	"encoding/hex"
-	"math"
-	"sort"
 	"sync/atomic"
 	"time"
-
-	dto "github.com/prometheus/client_model/go"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
-
-// The native buckets: schema 3, eight to each power of two, from about a
-// microsecond to 36 hours. What is shorter goes to the zero bucket, what is
-// longer to the last one.
-const (
-	nativeSchema  = 3
-	nativePerTwo  = 1 << nativeSchema
-	nativeMinExp  = -20
-	nativeMaxExp  = 17
-	nativeBuckets = (nativeMaxExp - nativeMinExp) * nativePerTwo
-	nativeZero    = 1.0 / (1 << -nativeMinExp)
-)
-
-// nativeBounds are the upper bounds of the eight buckets between 0.5 and 1, the
-// lowest first.
-var nativeBounds = [nativePerTwo]float64{
-	0.5, 0.5452538663326288, 0.5946035575013605, 0.6484197773255048,
-	0.7071067811865475, 0.7711054127039704, 0.8408964152537144, 0.9170040432046711,
-}
-
-// exemplarEvery is the least time between two exemplars of one bucket.
-const exemplarEvery = time.Second
 
 // Observation is one duration with what is needed to find its trace again.
 type Observation struct {
@@ -41,188 +12,123 @@ type Observation struct {
 	Trace    [16]byte      // the trace to show as an exemplar; zero means none
 }
 
-// histogram counts durations in classic and native buckets. Writers count the
-// native bucket first and readers read it last, so that the classic buckets,
-// read in between, never hold more than the total.
+// chunkCells is how many neighbouring cells are allocated together: two octaves,
+// or two cache lines. A route whose times spread over two decades has four or
+// five of the twenty chunks: 0.8 KB, where all cells would take 2.5.
+const chunkCells = 16
+
+// histogram counts durations in the cells of a scale. Its count is the sum of
+// its cells: whoever reads it while others write finds each observation either
+// in all buckets it belongs to and in the count, or in none.
 type histogram struct {
-	bounds    []float64
-	classic   []atomic.Uint64 // len(bounds)+1, the last is above all bounds
-	exemplars []atomic.Pointer[exemplar]
-	zero      atomic.Uint64
-	native    [nativeBuckets]atomic.Uint64
-	sum       atomic.Int64 // nanoseconds
+	scale     *scale
+	sum       atomic.Uint64 // nanoseconds; wraps after 584 years, which looks like a restart
+	exemplars atomic.Pointer[exemplars]
+	chunks    [maxCells / chunkCells]atomic.Pointer[chunk]
 	created   time.Time
 }
 
-type exemplar struct {
-	value float64
-	at    time.Time
-	trace [16]byte
-}
+type chunk [chunkCells]atomic.Uint64
 
-func newHistogram(bounds []float64) *histogram {
-	return &histogram{
-		bounds:    bounds,
-		classic:   make([]atomic.Uint64, len(bounds)+1),
-		exemplars: make([]atomic.Pointer[exemplar], len(bounds)+1),
-		created:   time.Now(),
-	}
-}
+func newHistogram(s *scale) *histogram { return &histogram{scale: s, created: time.Now()} }
 
-func (h *histogram) observe(o Observation) {
+func (h *histogram) observe(o *Observation) {
 	d := max(o.Duration, 0)
-	v := d.Seconds()
-	if i := nativeIndex(v); i < 0 {
-		h.zero.Add(1)
-	} else {
-		h.native[i].Add(1)
+	c := h.scale.cell(int64(d))
+	ch := h.chunks[c/chunkCells].Load()
+	if ch == nil {
+		ch = h.grow(c / chunkCells)
 	}
-	b := 0
-	for b < len(h.bounds) && v > h.bounds[b] {
-		b++
-	}
-	h.classic[b].Add(1)
-	h.sum.Add(int64(d))
+	ch[c%chunkCells].Add(1)
+	h.sum.Add(uint64(d))
 	if o.Trace != ([16]byte{}) {
-		h.keepExemplar(b, v, o)
+		h.keepExemplar(int(h.scale.bucket[c]), d, o)
 	}
 }
 
-// keepExemplar replaces a bucket's exemplar if it is old enough.
-func (h *histogram) keepExemplar(b int, v float64, o Observation) {
-	at := o.End
-	if at.IsZero() {
-		at = time.Now()
-	}
-	old := h.exemplars[b].Load()
-	if old != nil && at.Sub(old.at) < exemplarEvery {
-		return
-	}
-	h.exemplars[b].CompareAndSwap(old, &exemplar{v, at, o.Trace})
+func (h *histogram) grow(i int) *chunk {
+	h.chunks[i].CompareAndSwap(nil, new(chunk))
+	return h.chunks[i].Load()
 }
 
-// nativeIndex returns the native bucket of v, or -1 for the zero bucket.
-func nativeIndex(v float64) int {
-	if v <= nativeZero {
-		return -1
-	}
-	frac, exp := math.Frexp(v)
-	i := 0
-	for i < nativePerTwo && frac > nativeBounds[i] {
-		i++
-	}
-	// Bucket k ends at 2^(k/8): frac 0.5 ends bucket (exp-1)*8.
-	k := (exp-1)*nativePerTwo + i
-	return min(k-nativeMinExp*nativePerTwo-1, nativeBuckets-1)
-}
-
-// snapshot is what a histogram held at one moment; snapshots add up.
-type snapshot struct {
-	count, zero uint64
-	classic     []uint64
-	native      [nativeBuckets]uint64
-	sum         int64
-	exemplars   []*exemplar
-	created     time.Time
-}
-
-// addTo adds h to s and returns how many observations that were.
-func (h *histogram) addTo(s *snapshot) (count uint64) {
-	if s.classic == nil {
-		s.classic = make([]uint64, len(h.classic))
-		s.exemplars = make([]*exemplar, len(h.classic))
-		s.created = h.created
-	}
-	if h.created.Before(s.created) {
-		s.created = h.created
-	}
-	for i := range h.classic {
-		s.classic[i] += h.classic[i].Load()
-		if e := h.exemplars[i].Load(); e != nil && (s.exemplars[i] == nil || e.at.After(s.exemplars[i].at)) {
-			s.exemplars[i] = e
+// count returns the number of observations.
+func (h *histogram) count() (n uint64) {
+	for i := range h.chunks {
+		if ch := h.chunks[i].Load(); ch != nil {
+			for j := range ch {
+				n += ch[j].Load()
+			}
 		}
 	}
-	s.sum += h.sum.Load()
-	zero := h.zero.Load()
-	s.zero += zero
-	count = zero
-	for i := range h.native {
-		n := h.native[i].Load()
-		s.native[i] += n
-		count += n
-	}
-	s.count += count
-	return count
+	return n
 }
 
-// proto returns the snapshot in the exposition's form, with both kinds of
-// buckets.
-func (s *snapshot) proto(bounds []float64) *dto.Histogram {
-	out := &dto.Histogram{
-		SampleCount:      proto.Uint64(s.count),
-		SampleSum:        proto.Float64(time.Duration(s.sum).Seconds()),
-		Schema:           proto.Int32(nativeSchema),
-		ZeroThreshold:    proto.Float64(nativeZero),
-		ZeroCount:        proto.Uint64(s.zero),
-		CreatedTimestamp: timestamppb.New(s.created),
-	}
-	cumulative := uint64(0)
-	for i, bound := range bounds {
-		cumulative += s.classic[i]
-		out.Bucket = append(out.Bucket, &dto.Bucket{
-			CumulativeCount: proto.Uint64(cumulative), UpperBound: proto.Float64(bound), Exemplar: s.exemplars[i].proto(),
-		})
-	}
-	if last := s.exemplars[len(bounds)]; last != nil { // else the encoder adds the last bucket by itself
-		out.Bucket = append(out.Bucket, &dto.Bucket{
-			CumulativeCount: proto.Uint64(s.count), UpperBound: proto.Float64(math.Inf(1)), Exemplar: last.proto(),
-		})
-	}
-	s.spans(out)
-	s.nativeExemplars(out)
-	return out
+// snapshot is what one or more histograms of a scale held when they were read.
+type snapshot struct {
+	scale     *scale
+	sum       uint64 // nanoseconds
+	classic   [maxClassic]uint64
+	cells     [maxCells]uint64 // where asked for
+	exemplars [maxClassic]exemplar
+	created   time.Time
 }
 
-// spans writes the native buckets that are not empty: runs of them as spans,
-// their counts as differences.
-func (s *snapshot) spans(out *dto.Histogram) {
-	previous, end := int64(0), int32(0)
-	for i, n := range s.native {
-		if n == 0 {
+// start makes s the snapshot of no histogram.
+func (s *snapshot) start(sc *scale) {
+	s.scale, s.sum, s.created = sc, 0, time.Time{}
+	clear(s.classic[:])
+}
+
+// add adds the classic buckets of h.
+func (s *snapshot) add(h *histogram) {
+	s.addSum(h)
+	for i := range h.chunks {
+		ch := h.chunks[i].Load()
+		if ch == nil {
 			continue
 		}
-		key := int32(i + nativeMinExp*nativePerTwo + 1)
-		if last := len(out.PositiveSpan) - 1; last >= 0 && key == end {
-			*out.PositiveSpan[last].Length++
-		} else {
-			out.PositiveSpan = append(out.PositiveSpan, &dto.BucketSpan{Offset: proto.Int32(key - end), Length: proto.Uint32(1)})
+		bucket := h.scale.bucket[i*chunkCells:]
+		for j := range ch {
+			if n := ch[j].Load(); n > 0 {
+				s.classic[bucket[j]] += n
+			}
 		}
-		out.PositiveDelta = append(out.PositiveDelta, int64(n)-previous)
-		previous, end = int64(n), key+1
-	}
-	if len(out.PositiveSpan) == 0 { // marks an empty histogram as a native one
-		out.PositiveSpan = []*dto.BucketSpan{{Offset: proto.Int32(0), Length: proto.Uint32(0)}}
 	}
 }
 
-func (s *snapshot) nativeExemplars(out *dto.Histogram) {
-	for _, e := range s.exemplars {
-		if e != nil {
-			out.Exemplars = append(out.Exemplars, e.proto())
+// addCells adds the classic buckets and the cells of h.
+func (s *snapshot) addCells(h *histogram) {
+	s.addSum(h)
+	for i := range h.chunks {
+		ch := h.chunks[i].Load()
+		if ch == nil {
+			continue
+		}
+		for j := range ch {
+			if n := ch[j].Load(); n > 0 {
+				s.cells[i*chunkCells+j] += n
+				s.classic[h.scale.bucket[i*chunkCells+j]] += n
+			}
 		}
 	}
-	sort.SliceStable(out.Exemplars, func(i, j int) bool {
-		return out.Exemplars[i].Timestamp.AsTime().Before(out.Exemplars[j].Timestamp.AsTime())
-	})
 }
 
-func (e *exemplar) proto() *dto.Exemplar {
-	if e == nil {
-		return nil
+func (s *snapshot) addSum(h *histogram) {
+	s.sum += h.sum.Load()
+	if s.created.IsZero() || h.created.Before(s.created) {
+		s.created = h.created
 	}
-	return &dto.Exemplar{
-		Label:     []*dto.LabelPair{{Name: proto.String("trace_id"), Value: proto.String(hex.EncodeToString(e.trace[:]))}},
-		Value:     proto.Float64(e.value),
-		Timestamp: timestamppb.New(e.at),
+}
+
+// addExemplars takes the exemplars of h that are newer than those taken.
+func (s *snapshot) addExemplars(h *histogram) {
+	slots := h.exemplars.Load()
+	if slots == nil {
+		return
+	}
+	for i := range h.scale.classic {
+		if e := slots[i].read(); e.at > s.exemplars[i].at {
+			s.exemplars[i] = e
+		}
 	}
 }

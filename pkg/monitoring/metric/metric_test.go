@@ -122,7 +122,7 @@ func TestTextHoldsEveryFamilyWithItsValue(t *testing.T) {
 		`pulse_api_db_connections_max{pool="main"} 10`, `pulse_api_db_connections_wait_seconds_total{pool="main"} 1.5`,
 		`pulse_api_external_duration_seconds_count{endpoint="/repos",service="github",status_code="200"} 1`,
 		`pulse_api_external_errors_total{error_type="timeout",service="github"} 1`,
-		`pulse_api_memory_usage_bytes 1.048576e+06`, `pulse_api_cpu_usage_percent 12.5`,
+		`pulse_api_memory_usage_bytes 1048576`, `pulse_api_cpu_usage_percent 12.5`,
 		`pulse_api_priority_recommendations_total{context_type="sprint",model_used="gpt-4"} 1`,
 		`pulse_api_feedback_submissions_total{feedback_score="5",recommendation_type="priority"} 1`,
 		`pulse_api_events_ingested_total{event_type="push",source="github"} 1`,

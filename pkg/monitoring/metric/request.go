@@ -1,15 +1,12 @@
 package metric
 
 import (
-	"maps"
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
-	"google.golang.org/protobuf/proto"
 )
 
 // Unmatched is the endpoint of requests that no route matched.
@@ -29,40 +26,48 @@ type Route struct {
 	m        *Metrics
 	endpoint string
 	full     bool // stands for all routes beyond the limit
-	series   atomic.Pointer[map[requestKey]*requestSeries]
+	verbs    [len(methods)]atomic.Pointer[verb]
 }
 
-type requestKey struct {
-	method uint8 // index into methods
-	status uint16
+// verb is a route's requests of one method: a histogram for each status, whose
+// count is that of the requests.
+type verb struct {
+	text     []byte                           // of the labels
+	statuses atomic.Pointer[[]*requestSeries] // few, by status; replaced by a longer one
 }
 
 type requestSeries struct {
-	pairs []*dto.LabelPair
+	status int
+	values [3]string // as descRequests has them
+	text   []byte
 	*histogram
 }
 
-// routes finds routes by pattern without a lock, as a family does its series.
+// routes finds routes by pattern. They are of a closed set, the program's own,
+// so they stay.
 type routes struct {
-	info   *familyInfo
-	byName atomic.Pointer[map[string]*Route]
+	limited
+	byName table[string, *Route]
 	beyond *Route
-	mu     sync.Mutex // held while a map is replaced
-	total  int        // series of all routes; guarded by mu
+	closed atomic.Bool // no more routes
+	full   atomic.Bool // no more series
+	mu     sync.Mutex
+	all    roster[*Route] // guarded by mu
+	total  int            // series of all routes; guarded by mu
 }
 
 func (rs *routes) init(m *Metrics, limit int) {
-	rs.info = &familyInfo{described: descRequests, limit: limit}
-	rs.byName.Store(&map[string]*Route{})
+	rs.desc, rs.limit = descRequests, limit
+	rs.byName.init()
 	rs.beyond = &Route{m: m, endpoint: Unmatched, full: true}
-	m.families = append(m.families, rs.info)
+	m.limited = append(m.limited, &rs.limited)
 }
 
 // Route returns the metrics of a route pattern as http.Request.Pattern has it;
 // a method in the pattern is left out, for it has its own label. "" is
 // [Unmatched].
 func (m *Metrics) Route(pattern string) *Route {
-	if r, ok := (*m.routes.byName.Load())[pattern]; ok {
+	if r := m.routes.byName.find(pattern); r != nil {
 		return r
 	}
 	return m.routes.add(m, pattern)
@@ -71,27 +76,27 @@ func (m *Metrics) Route(pattern string) *Route {
 // add makes a route. Patterns that differ in their method alone share one.
 func (rs *routes) add(m *Metrics, pattern string) *Route {
 	endpoint := endpointOf(pattern)
+	if rs.closed.Load() && rs.byName.find(endpoint) == nil {
+		return rs.beyond
+	}
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	old := *rs.byName.Load()
-	r, ok := old[pattern]
-	if ok {
+	if r := rs.byName.find(pattern); r != nil {
 		return r
 	}
-	if r, ok = old[endpoint]; !ok {
-		if len(old) >= rs.info.limit {
+	r := rs.byName.find(endpoint)
+	if r == nil {
+		if len(rs.all.items) >= rs.limit {
+			rs.closed.Store(true)
 			return rs.beyond
 		}
 		r = &Route{m: m, endpoint: endpoint}
-		r.series.Store(&map[requestKey]*requestSeries{})
+		rs.byName.add(endpoint, r)
+		rs.all.add(r)
 	}
-	grown := make(map[string]*Route, len(old)+2)
-	maps.Copy(grown, old)
-	grown[endpoint] = r
-	if len(pattern) <= maxLabel && len(grown) < rs.info.limit {
-		grown[strings.Clone(pattern)] = r
+	if len(pattern) <= maxLabel && rs.byName.used < 2*rs.limit && pattern != endpoint {
+		rs.byName.add(strings.Clone(pattern), r)
 	}
-	rs.byName.Store(&grown)
 	return r
 }
 
@@ -126,86 +131,124 @@ func (r *Route) Observe(q Request) {
 		q.Status = 999
 	}
 	method := methodIndex(q.Method)
-	s := r.find(requestKey{method, uint16(q.Status)})
+	s := r.find(method, q.Status)
 	if s == nil {
-		r.m.routes.info.refused.Add(1)
+		r.m.routes.refused.Add(1)
 		return
 	}
-	s.observe(q.Observation)
+	s.observe(&q.Observation)
 	if q.Status >= 400 || q.Kind != "" || q.Panic != "" {
-		r.fail(methods[method], q)
+		r.fail(methods[method], &q)
 	}
 }
 
 // fail counts a failed request once in the errors, by its most telling name.
-func (r *Route) fail(method string, q Request) {
+func (r *Route) fail(method string, q *Request) {
 	kind := q.Kind
 	if q.Panic != "" {
 		kind = q.Panic
 		count(r.m.exceptions, labels{q.Panic, r.endpoint})
 	}
 	if kind == "" {
-		kind = "http_" + strconv.Itoa(q.Status)
+		kind = statusKind(q.Status)
 	}
 	count(r.m.errors, labels{method, r.endpoint, kind})
 }
 
-func (r *Route) find(k requestKey) *requestSeries {
-	if r.full {
+// statusKind returns http_<status>; for those that are usual without building it.
+func statusKind(status int) string {
+	const usual = "http_400http_401http_403http_404http_405http_409http_422http_429http_499http_500http_502http_503http_504"
+	for i := 0; i < len(usual); i += 8 {
+		if word := usual[i : i+8]; int(word[5]-'0')*100+int(word[6]-'0')*10+int(word[7]-'0') == status {
+			return word
+		}
+	}
+	return "http_" + strconv.Itoa(status)
+}
+
+func (r *Route) find(method uint8, status int) *requestSeries {
+	if v := r.verbs[method].Load(); v != nil {
+		for _, s := range *v.statuses.Load() {
+			if s.status == status {
+				return s
+			}
+		}
+	}
+	if r.full || r.m.routes.full.Load() {
 		return nil
 	}
-	if s, ok := (*r.series.Load())[k]; ok {
-		return s
-	}
+	return r.add(method, status)
+}
+
+func (r *Route) add(method uint8, status int) *requestSeries {
 	rs := &r.m.routes
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	old := *r.series.Load()
-	if s, ok := old[k]; ok {
-		return s
-	}
-	if rs.total >= rs.info.limit {
+	if rs.total >= rs.limit {
+		rs.full.Store(true)
 		return nil
 	}
-	rs.total++
-	s := &requestSeries{
-		pairs:     prometheus.MakeLabelPairs(descRequests.desc, []string{methods[k.method], r.endpoint, strconv.Itoa(int(k.status))}),
-		histogram: newHistogram(requestBounds),
+	v := r.verbs[method].Load()
+	if v == nil {
+		v = &verb{text: descRequestDuration.appendLabels(nil, []string{methods[method], r.endpoint})}
+		v.statuses.Store(&[]*requestSeries{})
 	}
-	grown := make(map[requestKey]*requestSeries, len(old)+1)
-	maps.Copy(grown, old)
-	grown[k] = s
-	r.series.Store(&grown)
+	old := *v.statuses.Load()
+	i, ok := slices.BinarySearchFunc(old, status, func(s *requestSeries, status int) int { return cmp.Compare(s.status, status) })
+	if ok {
+		return old[i]
+	}
+	s := &requestSeries{status: status, values: [3]string{methods[method], r.endpoint, strconv.Itoa(status)}, histogram: newHistogram(requestScale)}
+	s.text = descRequests.appendLabels(nil, s.values[:])
+	longer := slices.Insert(slices.Clone(old), i, s)
+	v.statuses.Store(&longer)
+	r.verbs[method].Store(v)
+	rs.total++
 	return s
 }
 
-// collect sends the count of each status and one histogram a method.
-func (rs *routes) collect(ch chan<- prometheus.Metric) {
-	seen := map[*Route]bool{}
-	for _, r := range *rs.byName.Load() {
-		if !seen[r] {
-			seen[r] = true
-			r.collect(ch)
-		}
-	}
+func (rs *routes) sorted() []*Route {
+	return rs.all.sorted(&rs.mu, func(a, b *Route) int { return strings.Compare(a.endpoint, b.endpoint) })
 }
 
-func (r *Route) collect(ch chan<- prometheus.Metric) {
-	byMethod := map[uint8]*snapshot{}
-	for k, s := range *r.series.Load() {
-		if byMethod[k.method] == nil {
-			byMethod[k.method] = &snapshot{}
+// expose writes the count of each status, then one histogram a method.
+func (rs *routes) expose(p *page) {
+	all := rs.sorted()
+	p.family(descRequests, func() {
+		for s := range eachStatus(all) {
+			p.counter(s.text, s.values[:], s.count(), s.created)
 		}
-		n := s.addTo(byMethod[k.method])
-		ch <- sample{descRequests.desc, func(out *dto.Metric) {
-			out.Label, out.Counter = s.pairs, &dto.Counter{Value: proto.Float64(float64(n))}
-		}}
-	}
-	for method, s := range byMethod {
-		pairs := prometheus.MakeLabelPairs(descRequestDuration.desc, []string{methods[method], r.endpoint})
-		ch <- sample{descRequestDuration.desc, func(out *dto.Metric) {
-			out.Label, out.Histogram = pairs, s.proto(requestBounds)
-		}}
+	})
+	p.family(descRequestDuration, func() {
+		for _, r := range all {
+			for method := range r.verbs {
+				if v := r.verbs[method].Load(); v != nil {
+					p.startHistogram()
+					for _, s := range *v.statuses.Load() {
+						p.addHistogram(s.histogram)
+					}
+					p.endHistogram(v.text, []string{methods[method], r.endpoint})
+				}
+			}
+		}
+	})
+}
+
+func eachStatus(all []*Route) func(yield func(*requestSeries) bool) {
+	return func(yield func(*requestSeries) bool) {
+		for _, r := range all {
+			for method := range r.verbs {
+				v := r.verbs[method].Load()
+				if v == nil {
+					continue
+				}
+				for _, s := range *v.statuses.Load() {
+					if !yield(s) {
+						return
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -3,8 +3,9 @@ package metric
 import (
 	"database/sql"
 	"fmt"
-
-	"github.com/prometheus/client_golang/prometheus"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
@@ -76,99 +77,84 @@ func (m *Metrics) WatchDB(name string, stats func() sql.DBStats) error {
 	return nil
 }
 
-// sender shortens the sending of constant samples.
-type sender chan<- prometheus.Metric
-
-func (ch sender) gauge(d described, v float64, values ...string) {
-	ch.send(d, prometheus.GaugeValue, v, values)
-}
-
-func (ch sender) counter(d described, v uint64, values ...string) {
-	ch.send(d, prometheus.CounterValue, float64(v), values)
-}
-
-func (ch sender) send(d described, t prometheus.ValueType, v float64, values []string) {
-	for i := range values {
-		values[i] = clean(values[i])
+// ask returns what f says, and whether it said so: not where none of its
+// families was asked for, nor where it panics, which fails these alone.
+func ask[T any](p *page, f func() T, families ...*desc) (said T, ok bool) {
+	if f == nil || !slices.ContainsFunc(families, p.has) {
+		return said, false
 	}
-	ch <- prometheus.MustNewConstMetric(d.desc, t, v, values...)
-}
-
-func (m *Metrics) collectPools(ch sender) {
-	m.mu.Lock()
-	pools := make(map[string]pool, len(m.pools))
-	for name, p := range m.pools {
-		pools[name] = p
-	}
-	m.mu.Unlock()
-	for name, stats := range pools {
-		ch.guard(descDBActive, func() {
-			s := stats()
-			ch.gauge(descDBActive, float64(s.InUse), name)
-			ch.gauge(descDBIdle, float64(s.Idle), name)
-			ch.gauge(descDBMax, float64(s.MaxOpenConnections), name)
-			ch.send(descDBWait, prometheus.CounterValue, s.WaitDuration.Seconds(), []string{name})
-		})
-	}
-}
-
-// guard calls f; a panic of the function it asks fails that family alone.
-func (ch sender) guard(d described, f func()) {
 	defer func() {
-		if p := recover(); p != nil {
-			ch <- prometheus.NewInvalidMetric(d.desc, fmt.Errorf("source of %s: panic: %v", d.name, p))
+		if reason := recover(); reason != nil {
+			p.failed = append(p.failed, fmt.Errorf("source of %s: panic: %v", families[0].name, reason))
+			ok = false
 		}
 	}()
-	f()
+	return f(), true
 }
 
-func (s Sources) collect(ch sender) {
-	if s.Process != nil {
-		ch.guard(descMemory, func() { s.Process().collect(ch) })
+func (m *Metrics) exposePools(p *page) {
+	m.mu.Lock()
+	pools := maps.Clone(m.pools)
+	m.mu.Unlock()
+	type sample struct {
+		name string
+		sql.DBStats
 	}
-	if s.Breakers != nil {
-		ch.guard(descBreakerState, func() {
-			for _, b := range s.Breakers() {
-				b.collect(ch)
+	var all []sample
+	for _, name := range slices.Sorted(maps.Keys(pools)) {
+		if st, ok := ask(p, pools[name], descDBActive, descDBIdle, descDBMax, descDBWait); ok {
+			all = append(all, sample{name, st})
+		}
+	}
+	each := func(d *desc, value func(sample) float64) {
+		p.family(d, func() {
+			for _, s := range all {
+				p.number(value(s), s.name)
 			}
 		})
 	}
-	if s.Caches != nil {
-		ch.guard(descCacheRequests, func() {
-			for _, c := range s.Caches() {
-				c.collect(ch)
-			}
-		})
-	}
-	if s.Traces != nil {
-		ch.guard(descTracesStored, func() { s.Traces().collect(ch) })
-	}
-	if s.Profiles != nil {
-		ch.guard(descProfilesStored, func() { s.Profiles().collect(ch) })
+	each(descDBActive, func(s sample) float64 { return float64(s.InUse) })
+	each(descDBIdle, func(s sample) float64 { return float64(s.Idle) })
+	each(descDBMax, func(s sample) float64 { return float64(s.MaxOpenConnections) })
+	each(descDBWait, func(s sample) float64 { return s.WaitDuration.Seconds() })
+}
+
+func (p *page) gauge(d *desc, v float64) { p.family(d, func() { p.number(v) }) }
+
+func (s *Sources) exposeProcess(p *page) {
+	if said, ok := ask(p, s.Process, descMemory, descCPU); ok {
+		p.gauge(descMemory, float64(said.MemoryBytes))
+		p.gauge(descCPU, said.CPUPercent)
 	}
 }
 
-func (p ProcessSample) collect(ch sender) {
-	ch.gauge(descMemory, float64(p.MemoryBytes))
-	ch.gauge(descCPU, p.CPUPercent)
+func (s *Sources) exposeTraces(p *page) {
+	said, ok := ask(p, s.Traces, descTracesStored, descSpansReceived, descSpansDropped, descSpansUnlogged)
+	if !ok {
+		return
+	}
+	p.gauge(descTracesStored, float64(said.Stored))
+	p.family(descSpansReceived, func() { p.count(said.Received) })
+	p.family(descSpansDropped, func() { p.counts(said.Dropped) })
+	p.family(descSpansUnlogged, func() { p.count(said.Unlogged) })
 }
 
-func (t TraceSample) collect(ch sender) {
-	ch.gauge(descTracesStored, float64(t.Stored))
-	ch.counter(descSpansReceived, t.Received)
-	ch.counter(descSpansUnlogged, t.Unlogged)
-	for reason, n := range t.Dropped {
-		ch.counter(descSpansDropped, n, reason)
+// counts writes a series for each entry of all, whose key is its last label.
+func (p *page) counts(all map[string]uint64, values ...string) {
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		p.count(all[key], append(values[:len(values):len(values)], clean(key))...)
 	}
 }
 
-func (p ProfileSample) collect(ch sender) {
-	ch.gauge(descProfilesStored, float64(p.Stored))
-	enabled := 0.0
-	if p.Enabled {
-		enabled = 1
+func (s *Sources) exposeProfiles(p *page) {
+	if said, ok := ask(p, s.Profiles, descProfilesStored, descProfilingEnabled); ok {
+		enabled := 0.0
+		if said.Enabled {
+			enabled = 1
+		}
+		p.gauge(descProfilesStored, float64(said.Stored))
+		p.gauge(descProfilingEnabled, enabled)
 	}
-	ch.gauge(descProfilingEnabled, enabled)
 }
 
 // stateValue is a breaker's state as its gauge shows it: alerts say == 1 for open.
@@ -182,24 +168,64 @@ func stateValue(s api.State) float64 {
 	return 0
 }
 
-func (b BreakerSample) collect(ch sender) {
-	ch.gauge(descBreakerState, stateValue(b.State), b.Name)
-	for outcome, n := range b.Calls {
-		ch.counter(descBreakerCalls, n, b.Name, outcome)
+func (s *Sources) exposeBreakers(p *page) {
+	all, ok := ask(p, s.Breakers, descBreakerState, descBreakerCalls, descBreakerTransitions)
+	if !ok {
+		return
 	}
-	for _, t := range b.Transitions {
-		ch.counter(descBreakerTransitions, t.Count, b.Name, string(t.From), string(t.To))
-	}
+	all = distinct(all, func(b *BreakerSample) *string { return &b.Name })
+	p.family(descBreakerState, func() {
+		for _, b := range all {
+			p.number(stateValue(b.State), b.Name)
+		}
+	})
+	p.family(descBreakerCalls, func() {
+		for _, b := range all {
+			p.counts(b.Calls, b.Name)
+		}
+	})
+	p.family(descBreakerTransitions, func() {
+		for _, b := range all {
+			for _, t := range b.Transitions {
+				p.count(t.Count, b.Name, string(t.From), string(t.To))
+			}
+		}
+	})
 }
 
-func (c CacheSample) collect(ch sender) {
-	for result, n := range c.Requests {
-		ch.counter(descCacheRequests, n, c.Name, result)
+func (s *Sources) exposeCaches(p *page) {
+	all, ok := ask(p, s.Caches, descCacheRequests, descCacheEntries, descCacheEvictions)
+	if !ok {
+		return
 	}
-	if c.Entries != nil {
-		ch.gauge(descCacheEntries, float64(*c.Entries), c.Name)
+	all = distinct(all, func(c *CacheSample) *string { return &c.Name })
+	p.family(descCacheRequests, func() {
+		for _, c := range all {
+			p.counts(c.Requests, c.Name)
+		}
+	})
+	p.family(descCacheEntries, func() {
+		for _, c := range all {
+			if c.Entries != nil {
+				p.number(float64(*c.Entries), c.Name)
+			}
+		}
+	})
+	p.family(descCacheEvictions, func() {
+		for _, c := range all {
+			p.counts(c.Evictions, c.Name)
+		}
+	})
+}
+
+// distinct returns the samples with clean names, by name, and of those whose
+// names have become one the first: a series that is there twice would spoil the
+// scrape.
+func distinct[T any](all []T, name func(*T) *string) []T {
+	out := slices.Clone(all)
+	for i := range out {
+		*name(&out[i]) = clean(*name(&out[i]))
 	}
-	for reason, n := range c.Evictions {
-		ch.counter(descCacheEvictions, n, c.Name, reason)
-	}
+	slices.SortStableFunc(out, func(a, b T) int { return strings.Compare(*name(&a), *name(&b)) })
+	return slices.CompactFunc(out, func(a, b T) bool { return *name(&a) == *name(&b) })
 }

@@ -31,3 +31,15 @@ func (m *Metrics) Feedback(recommendationType, score string) {
 func (m *Metrics) EventIngested(source, eventType string) {
 	count(m.ingested, labels{source, eventType})
 }
+
+func count(f *counters, l labels) {
+	if s := f.get(l); s != nil {
+		s.data.n.Add(1)
+	}
+}
+
+func observe(f *histograms, l labels, o Observation) {
+	if s := f.get(l); s != nil {
+		s.data.observe(&o)
+	}
+}
