@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,14 +90,18 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+var statusWriters = sync.Pool{New: func() any { return new(statusWriter) }}
+
 // ourMetrics is the part of Monitor.Middleware that is about metrics.
 func ourMetrics(testing.TB) http.Handler {
 	m, next := must(metric.New(metric.Options{})), routes(hello)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		m.Begin()
-		sw := statusWriter{ResponseWriter: w}
-		next.ServeHTTP(&sw, r)
+		sw := statusWriters.Get().(*statusWriter)
+		sw.ResponseWriter, sw.status = w, 0
+		defer statusWriters.Put(sw)
+		next.ServeHTTP(sw, r)
 		took := time.Since(start)
 		m.End()
 		m.Route(r.Pattern).Observe(metric.Request{Method: r.Method, Status: sw.status, Observation: metric.Observation{Duration: took, End: start.Add(took)}})

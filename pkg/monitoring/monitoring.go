@@ -55,6 +55,9 @@ type Options struct {
 	SlowThreshold time.Duration // from when on a request is slow; 0 means 1s
 	SecretNames   []string      // parts of attribute and parameter names whose values are masked, beside the usual ones
 
+	MetricSeriesLimit int           // label combinations a metric family may have, see metric.Options; 0 means 1000
+	MetricSeriesIdle  time.Duration // how long they stay without a change; 0 means 1h, below 0 for ever
+
 	RedisURL       string        // of the Redis cache, see cache.RedisOptions; "" means none
 	RedisTimeout   time.Duration // of one call to it; 0 means 5s
 	CacheMaxBytes  int64         // memory for the memory cache; 0 means 64 MiB
@@ -214,6 +217,7 @@ func (m *Monitor) checkRedis(ctx context.Context) (map[string]any, error) {
 func (m *Monitor) buildMetrics() (err error) {
 	m.Metrics, err = metric.New(metric.Options{
 		Service: m.opts.Service, Version: m.opts.Version, Environment: m.opts.Environment, Sources: m.sources(),
+		SeriesLimit: m.opts.MetricSeriesLimit, SeriesIdle: m.opts.MetricSeriesIdle,
 	})
 	return err
 }
@@ -243,7 +247,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		return errors.New("monitoring: Run was called twice")
 	}
 	var wg sync.WaitGroup
-	runs := []func(context.Context) error{m.Traces.Run, m.Profiles.Run, m.Process.Run}
+	runs := []func(context.Context) error{m.Traces.Run, m.Profiles.Run, m.Process.Run, m.Metrics.Run}
 	if m.Fleet != nil {
 		runs = append(runs, m.Fleet.Run)
 	}

@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"sync"
@@ -19,7 +20,7 @@ type counter struct{ n atomic.Uint64 }
 
 func (c *counter) count() uint64 { return c.n.Load() }
 
-// cell is what a series counts in.
+// data is what a series counts in.
 type data[S any] interface {
 	*S
 	count() uint64
@@ -142,7 +143,7 @@ func (f *family[S, P]) sweep(now time.Time, idle time.Duration) {
 
 // sorted returns the series in the order of their labels.
 func (f *family[S, P]) sorted() []*series[S] {
-	return f.all.sorted(&f.mu, func(a, b *series[S]) int { return strings.Compare(string(a.text), string(b.text)) })
+	return f.all.sorted(&f.mu, func(a, b *series[S]) int { return bytes.Compare(a.text, b.text) })
 }
 
 // clean returns s as a label's value: valid UTF-8 of bounded length.

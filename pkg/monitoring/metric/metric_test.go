@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -266,30 +265,6 @@ func cells(h *dto.Histogram) map[int32]int64 {
 	return out
 }
 
-// Made-up methods, routes and labels stop at the limit and are counted.
-func TestCardinalityAttackStaysFlat(t *testing.T) {
-	m, err := metric.New(metric.Options{SeriesLimit: 200})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 100_000 {
-		made := fmt.Sprintf("made-up-%d", i)
-		m.Route(made).Observe(metric.Request{Method: made, Status: i % 700})
-		m.Route("").Observe(metric.Request{Method: made, Status: 404})
-		m.EventIngested(made, strings.Repeat("x", i%300)+"\xff")
-		m.DBQuery(made, "t", metric.Observation{})
-	}
-	text, _ := scrape(t, m, "text/plain")
-	if len(text) > 1<<20 {
-		t.Errorf("scrape = %d bytes, want under 1 MiB", len(text))
-	}
-	for _, f := range families(t, m)["pulse_api_series_refused_total"].Metric {
-		if f.Label[0].GetValue() == "pulse_api_events_ingested_total" && f.GetCounter().GetValue() != 100_000-200 {
-			t.Errorf("refused = %v, want %d", f.GetCounter().GetValue(), 100_000-200)
-		}
-	}
-}
-
 type broken struct{ panics bool }
 
 func (broken) Describe(chan<- *prometheus.Desc) {}
@@ -304,10 +279,7 @@ func (b broken) Collect(ch chan<- prometheus.Metric) {
 func TestBrokenCollectorsDoNotKillTheScrape(t *testing.T) {
 	m := full(t)
 	mine := prometheus.NewCounter(prometheus.CounterOpts{Name: "orders_total", Help: "Orders."})
-	m.Registry().MustRegister(mine, broken{})
-	if err := m.Register(broken{panics: true}); err != nil {
-		t.Fatal(err)
-	}
+	m.Registry().MustRegister(mine, broken{}, broken{panics: true})
 	if err := m.WatchDB("sick", func() sql.DBStats { panic("closed") }); err != nil {
 		t.Fatal(err)
 	}
@@ -315,58 +287,55 @@ func TestBrokenCollectorsDoNotKillTheScrape(t *testing.T) {
 	if got["orders_total"] == nil || got["pulse_api_requests_total"] == nil || got["pulse_api_traces_stored"] == nil {
 		t.Error("families are missing beside a broken collector")
 	}
+	if n := failures(t, m, "gathering"); n < 2 { // a source and a gathering of two
+		t.Errorf("failures = %v, want at least 2", n)
+	}
+}
+
+// failures returns how many failures of a cause the scrapes so far counted.
+func failures(t testing.TB, m *metric.Metrics, cause string) float64 {
+	t.Helper()
+	for _, s := range families(t, m)["promhttp_metric_handler_errors_total"].Metric {
+		if s.Label[0].GetValue() == cause {
+			return s.GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no failures of cause %s", cause)
+	return 0
+}
+
+// What a service registers under a name of ours, or under one that a histogram of
+// ours goes by, costs that family alone.
+func TestNamesOfOursAreTaken(t *testing.T) {
+	m := full(t)
+	for _, name := range []string{"pulse_api_requests_total", "pulse_api_requests", "pulse_api_request_duration_seconds_count", "mine"} {
+		m.Registry().MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: "Of the service."}))
+	}
+	got := families(t, m)
+	if got["mine"] == nil || got["pulse_api_requests"] != nil || got["pulse_api_requests_total"].GetType() != dto.MetricType_COUNTER {
+		t.Error("want the family mine and ours, and no other")
+	}
+	if n := failures(t, m, "gathering"); n == 0 {
+		t.Error("nothing was counted as failed")
+	}
+}
+
+// Breakers whose names become one label are one series.
+func TestSourcesWithOneNameAreOneSeries(t *testing.T) {
+	m, err := metric.New(metric.Options{Sources: metric.Sources{Breakers: func() []metric.BreakerSample {
+		return []metric.BreakerSample{{Name: "b\xff", State: api.StateOpen}, {Name: "b\xfe"}, {Name: "a"}}
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(families(t, m)["pulse_api_circuit_breaker_state"].Metric); n != 2 {
+		t.Errorf("series = %d, want 2", n)
+	}
 }
 
 func TestWatchingOneNameTwiceIsAnError(t *testing.T) {
 	if err := full(t).WatchDB("main", func() sql.DBStats { return sql.DBStats{} }); err == nil {
 		t.Error("no error")
-	}
-}
-
-func TestScrapeBesideWriters(t *testing.T) {
-	m := full(t)
-	var wg sync.WaitGroup
-	stop := make(chan struct{})
-	for w := range 4 {
-		wg.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-					m.Route(fmt.Sprintf("GET /%d", i%50)).Observe(metric.Request{Method: "GET", Status: 200 + w, Observation: metric.Observation{Duration: time.Duration(i), Trace: [16]byte{1}}})
-				}
-			}
-		})
-	}
-	for range 20 {
-		all, err := m.Gather()
-		if err != nil {
-			t.Error(err)
-		}
-		for _, f := range all {
-			for _, s := range f.Metric {
-				if s.Histogram != nil && strings.HasPrefix(f.GetName(), "pulse_api_") {
-					addsUp(t, f.GetName(), s.Histogram)
-				}
-			}
-		}
-	}
-	close(stop)
-	wg.Wait()
-}
-
-func TestObserveAllocatesNothing(t *testing.T) {
-	m := full(t)
-	q := metric.Request{Method: "POST", Status: 200, Observation: metric.Observation{Duration: time.Millisecond, End: time.Now(), Trace: [16]byte{1}}}
-	n := testing.AllocsPerRun(1000, func() {
-		m.Begin()
-		m.Route("POST /priority/generate").Observe(q)
-		m.DBQuery("select", "events", q.Observation)
-		m.End()
-	})
-	if n != 0 {
-		t.Errorf("allocations = %v, want 0", n)
 	}
 }
 

@@ -51,15 +51,7 @@ func (p *page) free() {
 	}
 }
 
-// Write writes through, after what has been collected.
-func (p *page) Write(b []byte) (int, error) {
-	p.flush()
-	if p.err == nil {
-		_, p.err = p.out.Write(b)
-	}
-	return len(b), p.err
-}
-
+// flush writes what has been collected.
 func (p *page) flush() {
 	if len(p.buf) > 0 && p.err == nil {
 		_, p.err = p.out.Write(p.buf)

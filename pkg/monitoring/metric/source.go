@@ -11,7 +11,7 @@ import (
 )
 
 // Sources are asked at each scrape. A nil function leaves its families out.
-// They may be called concurrently.
+// They may be called concurrently, and change nothing that they have returned.
 type Sources struct {
 	Process  func() ProcessSample
 	Breakers func() []BreakerSample
