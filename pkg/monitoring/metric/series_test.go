@@ -143,7 +143,7 @@ func TestScrapesAmidRequestsAddUp(t *testing.T) {
 	m := full(t)
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
-	for w := range 4 {
+	for w := range 3 {
 		timer := m.DBQueryTimer("select", "busy")
 		wg.Go(func() {
 			for i := 0; ; i++ {
@@ -160,7 +160,7 @@ func TestScrapesAmidRequestsAddUp(t *testing.T) {
 		})
 	}
 	seen := map[string]float64{}
-	for i := range 24 {
+	for i := range 12 {
 		accept := []string{"text/plain", openMetrics, protobuf}[i%3]
 		if accept == openMetrics {
 			sameCount(t, m)
