@@ -2,12 +2,14 @@ package metric_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -17,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
-	"google.golang.org/protobuf/encoding/protodelim"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/pulsectl/pulsectl/pkg/monitoring/metric"
@@ -69,7 +70,12 @@ func sameLines(t testing.TB, m *metric.Metrics, accept string) {
 	page, header := scrape(t, m, accept)
 	var want bytes.Buffer
 	enc := expfmt.NewEncoder(&want, expfmt.Format(header.Get("Content-Type")))
-	for _, f := range gather(t, m) {
+	all := gather(t, m) // by name: take them in the order of the page
+	at := func(f *dto.MetricFamily) int {
+		return bytes.Index(page, []byte("# HELP "+strings.TrimSuffix(f.GetName(), "_total")))
+	}
+	slices.SortStableFunc(all, func(a, b *dto.MetricFamily) int { return cmp.Compare(at(a), at(b)) })
+	for _, f := range all {
 		if err := enc.Encode(f); err != nil {
 			t.Fatal(err)
 		}
@@ -87,14 +93,10 @@ func TestPagesAreThoseOfClientGolang(t *testing.T) {
 	m := full(t)
 	sameLines(t, m, "text/plain")
 	sameLines(t, m, openMetrics)
-	page, _ := scrape(t, m, protobuf)
-	for r, i, want := bytes.NewReader(page), 0, gather(t, m); i < len(want); i++ {
-		f := new(dto.MetricFamily)
-		if err := protodelim.UnmarshalFrom(r, f); err != nil {
-			t.Fatal(err)
-		}
-		if !proto.Equal(f, want[i]) || len(f.ProtoReflect().GetUnknown()) > 0 {
-			t.Errorf("family = %v\nwant %v", f, want[i])
+	got := byName(t, m, protobuf)
+	for _, want := range gather(t, m) {
+		if f := got[want.GetName()]; !proto.Equal(f, want) || len(f.ProtoReflect().GetUnknown()) > 0 {
+			t.Errorf("family = %v\nwant %v", f, want)
 		}
 	}
 }

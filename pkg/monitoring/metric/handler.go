@@ -2,13 +2,16 @@ package metric
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -16,6 +19,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"google.golang.org/protobuf/encoding/protodelim"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
 // maxScrapes bounds the scrapes at one time, with their buffers.
@@ -34,8 +39,7 @@ func (m *Metrics) Handler() http.Handler {
 		case places <- struct{}{}:
 			defer func() { <-places }()
 		default:
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, fmt.Sprintf("%d scrapes are being answered, want fewer at a time", maxScrapes), http.StatusServiceUnavailable)
+			refuse(w)
 			return
 		}
 		format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
@@ -48,6 +52,18 @@ func (m *Metrics) Handler() http.Handler {
 		defer done()
 		m.write(out, format, namesIn(r))
 	})
+}
+
+// refuse answers a scrape beyond those that there is room for.
+func refuse(w http.ResponseWriter) {
+	p := api.Errorf(http.StatusServiceUnavailable, "%d scrapes are being answered, which is as many as may be at a time: try again", maxScrapes)
+	p.Type, p.Title, p.RequestID = "about:blank", http.StatusText(p.Status), w.Header().Get(api.RequestIDHeader)
+	again := api.Seconds(time.Second)
+	p.RetryAfter = &again
+	w.Header().Set("Retry-After", "1")
+	w.Header().Set("Content-Type", api.ProblemType)
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // a client that has gone needs no answer
 }
 
 // namesIn returns the families that a request asks for, nil where it asks for all.
@@ -154,8 +170,8 @@ func (m *Metrics) encode(p *page, format expfmt.Format, families []*dto.MetricFa
 	p.flush()
 }
 
-// Gather collects all families, ours first. An error comes beside what could
-// be collected, as prometheus.Gatherer says.
+// Gather collects all families, by name: it makes Metrics a
+// [prometheus.Gatherer]. An error comes beside what could be collected.
 func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 	var b bytes.Buffer
 	p := newPage(&b, protobuf, nil)
@@ -171,7 +187,9 @@ func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 		all = append(all, f)
 	}
 	others, err := m.others()
-	return append(all, others...), errors.Join(append(errs, err)...)
+	all = append(all, others...)
+	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return all, errors.Join(append(errs, err)...)
 }
 
 var (

@@ -2,6 +2,7 @@ package metric_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/metric"
 )
 
@@ -140,8 +142,9 @@ func TestScrapesAtOnceAreBounded(t *testing.T) {
 	m.Route("GET /new").Observe(metric.Request{Method: "GET"}) // a series more, meanwhile
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
-	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
-		t.Errorf("status = %d, retry after %q", w.Code, w.Header().Get("Retry-After"))
+	var p api.Error
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Code != http.StatusServiceUnavailable || p.RetryAfter == nil || w.Header().Get("Retry-After") != "1" {
+		t.Errorf("status = %d, retry after %q, problem %+v (%v)", w.Code, w.Header().Get("Retry-After"), p, err)
 	}
 	close(release)
 	ended.Wait()

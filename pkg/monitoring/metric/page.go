@@ -20,6 +20,10 @@ const (
 // families stand in memory whole.
 const pageBytes = 64 << 10
 
+// keptBytes is how large a page's buffer may be to be used again: as a family
+// in protobuf gets that has all the series it may have by default.
+const keptBytes = 1 << 20
+
 // page is a scrape while it is written. It belongs to one goroutine.
 type page struct {
 	out    io.Writer
@@ -46,7 +50,7 @@ func newPage(out io.Writer, format int, names map[string]bool) *page {
 // free gives the page's memory back, unless a large family has made it large.
 func (p *page) free() {
 	p.out, p.names, p.desc, p.failed = nil, nil, nil, nil
-	if cap(p.buf) <= 4*pageBytes {
+	if cap(p.buf) <= keptBytes {
 		pages.Put(p)
 	}
 }
