@@ -12,6 +12,8 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +114,7 @@ func TestTextHoldsEveryFamilyWithItsValue(t *testing.T) {
 		`pulse_api_requests_total{endpoint="unmatched",method="OTHER",status_code="404"} 1`,
 		`pulse_api_request_duration_seconds_bucket{endpoint="/priority/generate",method="POST",le="0.1"} 6`,
 		`pulse_api_request_duration_seconds_count{endpoint="/priority/generate",method="POST"} 8`,
+		`pulse_api_request_duration_seconds_sum{endpoint="/priority/generate",method="POST"} 259230.163001` + "\n",
 		`pulse_api_errors_total{endpoint="/priority/generate",error_type="runtime.boundsError",method="POST"} 1`,
 		`pulse_api_errors_total{endpoint="unmatched",error_type="http_404",method="OTHER"} 1`,
 		`pulse_api_exceptions_total{endpoint="/priority/generate",exception_type="runtime.boundsError"} 1`,
@@ -174,6 +177,43 @@ func TestOpenMetricsCarriesTheTrace(t *testing.T) {
 	}
 }
 
+// A bucket's exemplar stays for a second, then the next one takes its place.
+func TestExemplarsChangeOnceASecond(t *testing.T) {
+	m := empty(t, metric.Options{})
+	at := time.Unix(1.8e9, 0)
+	for i, wait := range []time.Duration{0, 999 * time.Millisecond, time.Millisecond} {
+		at = at.Add(wait)
+		m.DBQuery("select", "t", metric.Observation{Duration: 80 * time.Millisecond, End: at, Trace: [16]byte{byte(i + 1)}})
+		page, _ := scrape(t, m, openMetrics)
+		want := []string{"01", "01", "03"}[i]
+		if !bytes.Contains(page, []byte(`le="0.1"} `+strconv.Itoa(i+1)+` # {trace_id="`+want+strings.Repeat("0", 30)+`"} 0.08 18000000`)) {
+			t.Errorf("after observation %d its exemplar is not the trace %s…", i+1, want)
+		}
+	}
+}
+
+// Statuses of a route stand in order and once, however they come.
+func TestStatusesStandInOrder(t *testing.T) {
+	m := empty(t, metric.Options{})
+	var want []string
+	for _, status := range []int{500, 200, 404, 301, 404, 204, 200, 500, 0, 99, 1000} {
+		m.Route("GET /a").Observe(metric.Request{Method: "GET", Status: status})
+	}
+	for _, s := range []string{"200", "204", "301", "404", "500", "999"} {
+		want = append(want, `pulse_api_requests_total{endpoint="/a",method="GET",status_code="`+s+`"}`)
+	}
+	page, _ := scrape(t, m, "text/plain")
+	var got []string
+	for line := range strings.Lines(string(page)) {
+		if name, _, ok := strings.Cut(line, " "); ok && strings.HasPrefix(name, "pulse_api_requests_total") {
+			got = append(got, name)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("series = %q, want %q", got, want)
+	}
+}
+
 // Native histograms must add up, else Prometheus refuses the scrape.
 func TestProtobufHasNativeHistograms(t *testing.T) {
 	body, header := scrape(t, full(t), protobuf)
@@ -208,6 +248,9 @@ func addsUp(t *testing.T, name string, h *dto.Histogram) {
 	length := uint32(0)
 	for _, s := range h.PositiveSpan {
 		length += s.GetLength()
+	}
+	if since := time.Since(h.GetCreatedTimestamp().AsTime()); since < 0 || since > time.Minute {
+		t.Errorf("%s: created %v ago", name, since)
 	}
 	if total != h.GetSampleCount() || int(length) != len(h.PositiveDelta) || h.GetSchema() != 3 {
 		t.Errorf("%s: native buckets hold %d in %d of %d, want %d", name, total, len(h.PositiveDelta), length, h.GetSampleCount())

@@ -2,6 +2,8 @@ package metric_test
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"runtime"
@@ -138,7 +140,8 @@ func TestNothingIsLostWhileSeriesLeave(t *testing.T) {
 }
 
 // A scrape amid requests is a whole: buckets ascend to the count, native ones
-// add up to it, and no count is below an earlier one.
+// add up to it, no count is below an earlier one, and an exemplar is of one
+// observation.
 func TestScrapesAmidRequestsAddUp(t *testing.T) {
 	m := full(t)
 	var wg sync.WaitGroup
@@ -151,7 +154,8 @@ func TestScrapesAmidRequestsAddUp(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					o := metric.Observation{Duration: time.Duration(i*i) * time.Microsecond, End: time.Unix(int64(i), 0), Trace: [16]byte{1, 15: byte(i)}}
+					o := metric.Observation{Duration: time.Duration(i*i) * time.Microsecond, End: time.Unix(int64(i), 0), Trace: [16]byte{1}}
+					binary.BigEndian.PutUint64(o.Trace[8:], uint64(o.Duration))
 					m.Route(fmt.Sprintf("GET /%d", i%50)).Observe(metric.Request{Method: "GET", Status: 200 + w, Observation: o})
 					timer.Observe(o)
 					m.EventIngested("source", fmt.Sprint(i%300))
@@ -198,6 +202,12 @@ func ascends(t *testing.T, name string, h *dto.Histogram) {
 			t.Errorf("%s: bucket %v holds %d after %d", name, b.GetUpperBound(), b.GetCumulativeCount(), last)
 		}
 		last = b.GetCumulativeCount()
+		if e := b.Exemplar; e != nil {
+			trace, err := hex.DecodeString(e.Label[0].GetValue())
+			if took := time.Duration(binary.BigEndian.Uint64(trace[8:])); err != nil || trace[0] == 1 && took.Seconds() != e.GetValue() {
+				t.Errorf("%s: exemplar of %v s is of a trace that took %v", name, e.GetValue(), took)
+			}
+		}
 	}
 	if last != h.GetSampleCount() {
 		t.Errorf("%s: the last bucket holds %d of %d", name, last, h.GetSampleCount())
