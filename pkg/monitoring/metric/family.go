@@ -84,16 +84,25 @@ func newHistograms(m *Metrics, d *desc, limit int) *histograms {
 // get returns the series of l, made if need be, or nil where the family is
 // full: that is then counted as refused.
 func (f *family[S, P]) get(l labels) *series[S] {
-	if s := f.table.find(l); s != nil && !s.leaving.Load() {
-		return s
+	s := f.table.find(l)
+	if s == nil { // perhaps only by a label that is not clean
+		for i := range l {
+			l[i] = clean(l[i])
+		}
+		s = f.table.find(l)
 	}
-	for i := range l {
-		l[i] = clean(l[i])
+	if s == nil && !f.full.Load() || s != nil && s.leaving.Load() {
+		s = f.add(l)
 	}
-	if f.full.Load() && f.table.find(l) == nil {
+	if s == nil {
 		f.refused.Add(1)
-		return nil
 	}
+	return s
+}
+
+// add makes the series of l, which is clean, or makes it live again. It returns
+// nil where there is no room.
+func (f *family[S, P]) add(l labels) *series[S] {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s := f.table.find(l); s != nil {
@@ -102,7 +111,6 @@ func (f *family[S, P]) get(l labels) *series[S] {
 	}
 	if len(f.all.items) >= f.limit {
 		f.full.Store(true)
-		f.refused.Add(1)
 		return nil
 	}
 	for i := range l {

@@ -139,6 +139,37 @@ func TestNothingIsLostWhileSeriesLeave(t *testing.T) {
 	})
 }
 
+// Counts that come in the very instant of a sweep, which marks their series for
+// leaving before or after, all stand in it.
+func TestSweepsAmidCountsLoseNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const writers, rounds = 8, 100
+		m := empty(t, metric.Options{SeriesIdle: 2 * time.Second})
+		ctx, stop := context.WithCancel(t.Context())
+		defer synctest.Wait()
+		defer stop()
+		go m.Run(ctx)
+		c := m.EventIngestedCounter("a", "x")
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				for range rounds {
+					if w%2 == 0 {
+						c.Add(1)
+					} else {
+						m.EventIngested("a", "x")
+					}
+					time.Sleep(2 * time.Second)
+				}
+			})
+		}
+		wg.Wait()
+		if n := events(t, m)["a"].GetValue(); n != writers*rounds {
+			t.Errorf("count = %v, want %d", n, writers*rounds)
+		}
+	})
+}
+
 // A scrape amid requests is a whole: buckets ascend to the count, native ones
 // add up to it, no count is below an earlier one, and an exemplar is of one
 // observation.
