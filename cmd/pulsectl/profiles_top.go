@@ -156,7 +156,7 @@ func (a *app) fetchProfile(ctx context.Context, source string) (io.ReadCloser, e
 }
 
 func readTop(in io.Reader, q client.ProfileTopQuery) (api.ProfileTop, error) {
-	o := hotspot.TopOptions{N: q.Limit, Cum: q.Cum, SampleType: q.SampleType}
+	o := hotspot.TopOptions{Selection: hotspot.Selection{SampleType: q.SampleType}, N: q.Limit, Cum: q.Cum}
 	var err error
 	if q.Focus != "" {
 		if o.Focus, err = regexp.Compile(q.Focus); err != nil {

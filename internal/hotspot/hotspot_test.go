@@ -51,10 +51,10 @@ func TestTopCutsAndSaysSo(t *testing.T) {
 	if len(top.Rows) != 1 || top.Functions != 3 || top.Total != 9e7 || top.Samples != 9 || top.Rows[0].Function != "main.other" {
 		t.Errorf("top = %+v", top)
 	}
-	if _, err := hotspot.Top(p, hotspot.TopOptions{SampleType: "space"}); err == nil || !strings.Contains(err.Error(), "samples, cpu") {
+	if _, err := hotspot.Top(p, hotspot.TopOptions{Selection: hotspot.Selection{SampleType: "space"}}); err == nil || !strings.Contains(err.Error(), "samples, cpu") {
 		t.Errorf("unknown sample type: error %v, want one that lists what there is", err)
 	}
-	if top, err = hotspot.Top(p, hotspot.TopOptions{Focus: regexp.MustCompile("nothing")}); err != nil || len(top.Rows) != 0 || top.Total != 9e7 {
+	if top, err = hotspot.Top(p, hotspot.TopOptions{Selection: hotspot.Selection{Focus: regexp.MustCompile("nothing")}}); err != nil || len(top.Rows) != 0 || top.Total != 9e7 {
 		t.Errorf("focus on nothing = %+v, %v; want no rows and the whole total", top, err)
 	}
 }

@@ -141,9 +141,9 @@ func TestTopEqualsPprof(t *testing.T) {
 		}{
 			{"flat", hotspot.TopOptions{}, nil},
 			{"cum", hotspot.TopOptions{Cum: true}, []string{"-cum"}},
-			{"focus", hotspot.TopOptions{Focus: regexp.MustCompile(`runtime|main|_server`)}, []string{"-focus=runtime|main|_server"}},
-			{"ignore", hotspot.TopOptions{Ignore: regexp.MustCompile(`malloc|function0`)}, []string{"-ignore=malloc|function0"}},
-			{"first sample type", hotspot.TopOptions{SampleType: firstType(t, file)}, []string{"-sample_index=" + firstType(t, file)}},
+			{"focus", hotspot.TopOptions{Selection: hotspot.Selection{Focus: regexp.MustCompile(`runtime|main|_server`)}}, []string{"-focus=runtime|main|_server"}},
+			{"ignore", hotspot.TopOptions{Selection: hotspot.Selection{Ignore: regexp.MustCompile(`malloc|function0`)}}, []string{"-ignore=malloc|function0"}},
+			{"first sample type", hotspot.TopOptions{Selection: hotspot.Selection{SampleType: firstType(t, file)}}, []string{"-sample_index=" + firstType(t, file)}},
 		} {
 			t.Run(filepath.Base(file)+"/"+v.name, func(t *testing.T) {
 				t.Parallel()

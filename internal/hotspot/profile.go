@@ -63,7 +63,7 @@ type Profile struct {
 	keepFrames string // exceptions from dropFrames
 
 	functions []function
-	mappings  []string // file names
+	mappings  []mapping
 	locations []location
 	lines     []line
 
@@ -72,6 +72,7 @@ type Profile struct {
 	values    []int64  // len(SampleTypes) a sample
 	labelEnd  []uint32 // as sampleEnd, for labels; nil if no sample has one
 	labels    []label
+	hasBase   bool // some sample may be of the base of a difference
 }
 
 // form is the encoding a profile came in.
@@ -84,23 +85,29 @@ const (
 )
 
 type function struct {
-	name, file uint32 // in strings
-	startLine  int64
+	name, system, file uint32 // in strings
+	startLine          int64
+}
+
+type mapping struct {
+	start, limit, offset uint64
+	file, buildID        string
 }
 
 type location struct {
 	address uint64
 	mapping int32  // in mappings; -1 for none
+	folded  bool   // several functions share its address
 	lineEnd uint32 // its lines end here and begin at the previous location's end
 }
 
 type line struct {
-	function int32 // in functions; -1 where none is known
-	line     int64
+	function     int32 // in functions; -1 where none is known
+	line, column int64
 }
 
 type label struct {
-	key, str, unit uint32 // in strings
+	key, str, unit uint32 // in strings; it is a number where str is 0
 	num            int64
 }
 
@@ -157,6 +164,26 @@ func ParseReader(r io.Reader, lim Limits) (*Profile, error) {
 
 // Samples returns the number of stack records.
 func (p *Profile) Samples() int { return len(p.sampleEnd) }
+
+// sample is one stack record as a pass hands it out: until the next one.
+type sample struct {
+	stack  []uint32 // locations, leaf first
+	values []int64
+	labels []label
+}
+
+// eachSample calls f with every sample, its labels where asked for.
+func (p *Profile) eachSample(labels bool, f func(i int, s *sample)) {
+	var s sample
+	for i, end := range p.sampleEnd {
+		s.stack = p.stacks[begin(p.sampleEnd, i):end]
+		s.values = p.Values(i)
+		if labels && p.labelEnd != nil {
+			s.labels = p.labels[begin(p.labelEnd, i):p.labelEnd[i]]
+		}
+		f(i, &s)
+	}
+}
 
 // Labels returns the labels of sample i.
 func (p *Profile) Labels(i int) []Label {

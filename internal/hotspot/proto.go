@@ -3,6 +3,7 @@ package hotspot
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -47,13 +48,13 @@ type decoder struct {
 	arena     strings.Builder // all strings, one after another
 	stringEnd []uint32
 
-	functionIDs  []uint64
-	mappingIDs   []uint64
-	mappingFiles []uint64
-	functions    []rawFunction
-	locationIDs  []uint64
-	locMappings  []uint64
-	lineFuncs    []uint64
+	functionIDs []uint64
+	mappingIDs  []uint64
+	mappings    []rawMapping
+	functions   []rawFunction
+	locationIDs []uint64
+	locMappings []uint64
+	lineFuncs   []uint64
 
 	samplesSeen int
 	locations   index
@@ -61,7 +62,9 @@ type decoder struct {
 
 type valueType struct{ typ, unit uint64 }
 
-type rawFunction struct{ name, file, start uint64 }
+type rawFunction struct{ name, system, file, start uint64 }
+
+type rawMapping struct{ start, limit, offset, file, buildID uint64 }
 
 func bad(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
@@ -169,20 +172,29 @@ func readValueType(m *message) (v valueType, err error) {
 }
 
 func (d *decoder) mapping(m *message) error {
-	var id, file uint64
+	var id uint64
+	var r rawMapping
 	err := m.message(func(f *message) error {
 		switch f.field {
 		case 1:
 			return f.uint(&id)
+		case 2:
+			return f.uint(&r.start)
+		case 3:
+			return f.uint(&r.limit)
+		case 4:
+			return f.uint(&r.offset)
 		case 5:
-			return f.uint(&file)
+			return f.uint(&r.file)
+		case 6:
+			return f.uint(&r.buildID)
 		}
 		return nil
 	})
 	if err == nil && id == 0 {
 		return bad("a mapping has the reserved id 0")
 	}
-	d.mappingIDs, d.mappingFiles = append(d.mappingIDs, id), append(d.mappingFiles, file)
+	d.mappingIDs, d.mappings = append(d.mappingIDs, id), append(d.mappings, r)
 	return err
 }
 
@@ -195,6 +207,8 @@ func (d *decoder) function(m *message) error {
 			return f.uint(&id)
 		case 2:
 			return f.uint(&r.name)
+		case 3:
+			return f.uint(&r.system)
 		case 4:
 			return f.uint(&r.file)
 		case 5:
@@ -210,7 +224,7 @@ func (d *decoder) function(m *message) error {
 }
 
 func (d *decoder) location(m *message) error {
-	var id, mapping, address uint64
+	var id, mapping, address, folded uint64
 	err := m.message(func(f *message) error {
 		switch f.field {
 		case 1:
@@ -221,6 +235,8 @@ func (d *decoder) location(m *message) error {
 			return f.uint(&address)
 		case 4:
 			return d.line(f)
+		case 5:
+			return f.uint(&folded)
 		}
 		return nil
 	})
@@ -228,24 +244,26 @@ func (d *decoder) location(m *message) error {
 		return bad("a location has the reserved id 0")
 	}
 	d.locationIDs, d.locMappings = append(d.locationIDs, id), append(d.locMappings, mapping)
-	d.p.locations = append(d.p.locations, location{address: address, lineEnd: uint32(len(d.p.lines))})
+	d.p.locations = append(d.p.locations, location{address: address, folded: folded != 0, lineEnd: uint32(len(d.p.lines))})
 	return err
 }
 
 func (d *decoder) line(m *message) error {
 	var fn uint64
-	var number int64
+	var number, column int64
 	err := m.message(func(f *message) error {
 		switch f.field {
 		case 1:
 			return f.uint(&fn)
 		case 2:
 			return f.int(&number)
+		case 3:
+			return f.int(&column)
 		}
 		return nil
 	})
 	d.lineFuncs = append(d.lineFuncs, fn)
-	d.p.lines = append(d.p.lines, line{function: -1, line: number})
+	d.p.lines = append(d.p.lines, line{function: -1, line: number, column: column})
 	return err
 }
 
@@ -296,6 +314,7 @@ func (d *decoder) resolveHeader() (err error) {
 		p.Time = time.Unix(0, d.timeNanos).UTC()
 	}
 	p.Duration = time.Duration(d.duration)
+	p.hasBase = slices.Contains(p.strings, baseLabel)
 	return err
 }
 
@@ -303,11 +322,12 @@ func (d *decoder) resolveFunctions() (err error) {
 	d.p.functions = make([]function, len(d.functions))
 	for i, f := range d.functions {
 		d.str(f.name, &err)
+		d.str(f.system, &err)
 		d.str(f.file, &err)
-		d.p.functions[i] = function{uint32(f.name), uint32(f.file), int64(f.start)}
+		d.p.functions[i] = function{uint32(f.name), uint32(f.system), uint32(f.file), int64(f.start)}
 	}
-	for _, f := range d.mappingFiles {
-		d.p.mappings = append(d.p.mappings, d.str(f, &err))
+	for _, m := range d.mappings {
+		d.p.mappings = append(d.p.mappings, mapping{m.start, m.limit, m.offset, d.str(m.file, &err), d.str(m.buildID, &err)})
 	}
 	return err
 }

@@ -120,7 +120,7 @@ func (s *Server) profileTop(r *http.Request) (any, error) {
 	p := query(r)
 	o := hotspot.TopOptions{
 		N: p.integer("n", 50, 0, 1_000_000), Cum: p.oneOf("sort", "flat", "flat", "cum") == "cum",
-		Focus: p.pattern("focus"), Ignore: p.pattern("ignore"), SampleType: p.text("sample_type"),
+		Selection: hotspot.Selection{Focus: p.pattern("focus"), Ignore: p.pattern("ignore"), SampleType: p.text("sample_type")},
 	}
 	if p.text("base") != "" {
 		p.wrong("base", "this server does not compare profiles")

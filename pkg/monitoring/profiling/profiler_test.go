@@ -418,7 +418,7 @@ func TestUpload(t *testing.T) {
 	if err != nil || top.Rows[0].Function != "work" || top.ProfileID != s.ProfileID {
 		t.Errorf("top = %+v, %v", top, err)
 	}
-	if _, err := p.Top(s.ProfileID, hotspot.TopOptions{SampleType: "cpu"}); status(err) != 422 {
+	if _, err := p.Top(s.ProfileID, hotspot.TopOptions{Selection: hotspot.Selection{SampleType: "cpu"}}); status(err) != 422 {
 		t.Errorf("sample type: %v, want 422", err)
 	}
 }

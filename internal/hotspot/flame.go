@@ -1,0 +1,330 @@
+package hotspot
+
+import (
+	"cmp"
+	"container/heap"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// maxFlameFrames bounds the stacks that a flame graph is made of, at four bytes
+// a location.
+const maxFlameFrames = 128 << 20
+
+// FlameOptions says what [Flame] draws. The zero value is the whole profile
+// from its roots.
+type FlameOptions struct {
+	Selection
+	Function string // begin where this function is called first; "" means at the roots. Samples without it do not count
+	Inverted bool   // callers instead of callees: a node's children are what called it
+	MaxNodes int    // the largest nodes are kept; 0 means 1<<18, below 0 all
+}
+
+// FlameGraph is a call tree in flat arrays. Nodes[0] is the root, which stands
+// for all samples; the children of a node stand one after another, largest
+// first.
+type FlameGraph struct {
+	Header
+	Width  int64       `json:"width"` // of the root: what a node's Width is a share of
+	Frames []Frame     `json:"frames"`
+	Nodes  []FlameNode `json:"nodes"`
+	Cut    int         `json:"cut"` // nodes whose children were too many to keep
+}
+
+// FlameNode is a call on the same path as all others that it stands for.
+type FlameNode struct {
+	Frame  int32 `json:"frame"`  // in Frames; -1 for the root
+	Parent int32 `json:"parent"` // -1 for the root
+	First  int32 `json:"first"`  // its first child; 0 for none
+	Count  int32 `json:"count"`  // of children
+	Depth  int32 `json:"depth"`  // 0 for the root
+	Cut    bool  `json:"cut,omitempty"`
+	Value  int64 `json:"value"`
+	Self   int64 `json:"self"`
+	Width  int64 `json:"width"` // Value, or where a difference has negative samples the sum of their amounts
+}
+
+// Children returns where the children of node n stand.
+func (g *FlameGraph) Children(n int32) (from, to int32) {
+	return g.Nodes[n].First, g.Nodes[n].First + g.Nodes[n].Count
+}
+
+// Name returns the name of node n.
+func (g *FlameGraph) Name(n int32) string {
+	if f := g.Nodes[n].Frame; f >= 0 {
+		return g.Frames[f].Function
+	}
+	return "all"
+}
+
+// Flame returns the call tree of p. It begins with the root and always looks
+// next into the largest node it has not looked into, so a bound on nodes cuts
+// what is too small to be seen.
+func Flame(p *Profile, o FlameOptions) (*FlameGraph, error) {
+	v, err := newView(p, o.Selection)
+	if err != nil {
+		return nil, err
+	}
+	b := &flameBuilder{v: v, o: o, g: &FlameGraph{}, limit: o.MaxNodes}
+	if b.limit == 0 {
+		b.limit = 1 << 18
+	}
+	var full bool
+	b.g.Header = v.each(func(t *taken) { full = full || !b.collect(t) })
+	if full {
+		return nil, fmt.Errorf("%w: its stacks have more than %d frames", ErrTooLarge, maxFlameFrames)
+	}
+	b.build()
+	return b.g, nil
+}
+
+// Search marks the nodes whose names match, and returns what they and all below
+// them come to.
+func (g *FlameGraph) Search(re *regexp.Regexp) (matched []bool, width int64) {
+	byFrame := make([]bool, len(g.Frames))
+	for i, f := range g.Frames {
+		byFrame[i] = re.MatchString(f.Function)
+	}
+	matched = make([]bool, len(g.Nodes))
+	within := make([]bool, len(g.Nodes)) // parents stand before their children
+	for i, n := range g.Nodes {
+		if n.Parent < 0 {
+			continue
+		}
+		matched[i] = byFrame[n.Frame]
+		within[i] = matched[i] || within[n.Parent]
+		if matched[i] && !within[n.Parent] {
+			width += n.Width
+		}
+	}
+	return matched, width
+}
+
+// flameBuilder splits the samples below a node by their next frame. A sample is
+// in the range of one node at a time, so where it stands is kept once.
+type flameBuilder struct {
+	v     *view
+	o     FlameOptions
+	g     *FlameGraph
+	limit int
+
+	stacks  []uint32 // locations of all samples
+	samples []flameSample
+	order   []uint32 // samples, those of a node side by side
+	spare   []uint32
+	ranges  []span // of each node, in order
+
+	frames map[uint32]int32 // by view node
+	weight []int64          // of each view node among the samples being split
+	at     []uint32
+	found  []uint32
+	queue  flameQueue
+}
+
+type span struct{ from, to uint32 }
+
+// flameSample is a sample and where in its stack the next frame is.
+type flameSample struct {
+	span         // in stacks, what is left
+	lines uint32 // nodes of the next location that are done
+	next  uint32 // the next frame's node
+	value int64
+}
+
+const noNode = ^uint32(0)
+
+// collect keeps a sample; false means there are too many frames.
+func (b *flameBuilder) collect(t *taken) bool {
+	value := t.value
+	if b.v.divisor >= 0 && t.divisor != 0 {
+		value /= t.divisor
+	}
+	if value == 0 {
+		return true
+	}
+	if len(b.stacks)+len(t.stack) > maxFlameFrames {
+		return false
+	}
+	s := flameSample{span: span{uint32(len(b.stacks)), 0}, value: b.v.out(value)}
+	b.stacks = append(b.stacks, t.stack...)
+	s.to = uint32(len(b.stacks))
+	if b.o.Function == "" || b.seek(&s) {
+		b.samples = append(b.samples, s)
+	}
+	return true
+}
+
+// seek moves a sample to the outermost call of the wanted function.
+func (b *flameBuilder) seek(s *flameSample) bool {
+	for i := int(s.to) - 1; i >= int(s.from); i-- {
+		nodes := b.v.nodesOf(b.stacks[i])
+		for ni := len(nodes) - 1; ni >= 0; ni-- {
+			if b.v.nodes[nodes[ni]].printable() != b.o.Function {
+				continue
+			}
+			if b.o.Inverted {
+				s.from, s.lines = uint32(i), uint32(ni)
+			} else {
+				s.to, s.lines = uint32(i)+1, uint32(len(nodes)-1-ni)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// step takes the next frame of a sample.
+func (b *flameBuilder) step(s *flameSample) {
+	if s.from == s.to {
+		s.next = noNode
+		return
+	}
+	l := b.stacks[s.from]
+	if !b.o.Inverted {
+		l = b.stacks[s.to-1]
+	}
+	nodes := b.v.nodesOf(l)
+	if b.o.Inverted {
+		s.next = nodes[s.lines]
+	} else {
+		s.next = nodes[len(nodes)-1-int(s.lines)]
+	}
+	if s.lines++; int(s.lines) < len(nodes) {
+		return
+	}
+	s.lines = 0
+	if b.o.Inverted {
+		s.from++
+	} else {
+		s.to--
+	}
+}
+
+func (b *flameBuilder) build() {
+	root := FlameNode{Frame: -1, Parent: -1}
+	b.order, b.spare = make([]uint32, len(b.samples)), make([]uint32, len(b.samples))
+	for i := range b.samples {
+		b.order[i] = uint32(i)
+		root.Value += b.samples[i].value
+		root.Width += abs(b.samples[i].value)
+	}
+	n := len(b.v.nodes)
+	b.frames, b.weight, b.at = map[uint32]int32{}, make([]int64, n), make([]uint32, n)
+	b.g.Nodes, b.ranges = []FlameNode{root}, []span{{0, uint32(len(b.order))}}
+	b.g.Width = root.Width
+	b.queue = flameQueue{g: b.g}
+	heap.Push(&b.queue, int32(0))
+	for b.queue.Len() > 0 {
+		at := heap.Pop(&b.queue).(int32)
+		b.split(at, b.limit < 0 || len(b.g.Nodes) < b.limit)
+	}
+}
+
+// split gives node its children, or only counts what ends in it.
+func (b *flameBuilder) split(node int32, children bool) {
+	r := b.ranges[node]
+	part := b.order[r.from:r.to]
+	b.found = b.found[:0]
+	counts := b.at
+	for _, i := range part {
+		s := &b.samples[i]
+		b.step(s)
+		if s.next == noNode {
+			b.g.Nodes[node].Self += s.value
+			continue
+		}
+		if counts[s.next] == 0 {
+			b.found = append(b.found, s.next)
+		}
+		counts[s.next]++
+		b.weight[s.next] += abs(s.value)
+	}
+	slices.SortFunc(b.found, func(x, y uint32) int {
+		return cmp.Or(cmp.Compare(b.weight[y], b.weight[x]), strings.Compare(b.v.nodes[x].name, b.v.nodes[y].name), cmp.Compare(x, y))
+	})
+	if children {
+		b.children(node, part, r.to)
+	} else if len(b.found) > 0 {
+		b.g.Nodes[node].Cut = true
+		b.g.Cut++
+	}
+	for _, x := range b.found {
+		b.weight[x], counts[x] = 0, 0
+	}
+}
+
+// children adds the nodes in found below node and sorts its samples by them;
+// those that ended stay at the front.
+func (b *flameBuilder) children(node int32, part []uint32, end uint32) {
+	first, depth := int32(len(b.g.Nodes)), b.g.Nodes[node].Depth+1
+	if len(b.found) > 0 {
+		b.g.Nodes[node].First, b.g.Nodes[node].Count = first, int32(len(b.found))
+	}
+	total := uint32(0)
+	for _, x := range b.found {
+		total += b.at[x]
+	}
+	from := end - total
+	for _, x := range b.found {
+		b.g.Nodes = append(b.g.Nodes, FlameNode{Frame: b.frame(x), Parent: node, Depth: depth, Width: b.weight[x]})
+		b.ranges = append(b.ranges, span{from, from + b.at[x]})
+		from, b.at[x] = from+b.at[x], from
+	}
+	base := end - uint32(len(part))
+	ended := uint32(0)
+	for _, i := range part {
+		x := b.samples[i].next
+		if x == noNode {
+			b.spare[ended] = i
+			ended++
+			continue
+		}
+		b.spare[b.at[x]-base] = i
+		b.at[x]++
+	}
+	copy(part, b.spare[:len(part)])
+	for c := range b.found {
+		at := first + int32(c)
+		r := b.ranges[at]
+		for _, i := range b.order[r.from:r.to] {
+			b.g.Nodes[at].Value += b.samples[i].value
+		}
+		heap.Push(&b.queue, at)
+	}
+}
+
+// frame returns the number of a view's node in Frames.
+func (b *flameBuilder) frame(x uint32) int32 {
+	if f, ok := b.frames[x]; ok {
+		return f
+	}
+	n := &b.v.nodes[x]
+	f := Frame{Function: n.printable(), Line: n.line}
+	if n.fn >= 0 {
+		fn := b.v.p.functions[n.fn]
+		f.File, f.StartLine = b.v.p.strings[fn.file], fn.startLine
+	}
+	b.frames[x] = int32(len(b.g.Frames))
+	b.g.Frames = append(b.g.Frames, f)
+	return b.frames[x]
+}
+
+// flameQueue gives the widest node next.
+type flameQueue struct {
+	g     *FlameGraph
+	nodes []int32
+}
+
+func (q *flameQueue) Len() int { return len(q.nodes) }
+func (q *flameQueue) Less(i, j int) bool {
+	return q.g.Nodes[q.nodes[i]].Width > q.g.Nodes[q.nodes[j]].Width
+}
+func (q *flameQueue) Swap(i, j int) { q.nodes[i], q.nodes[j] = q.nodes[j], q.nodes[i] }
+func (q *flameQueue) Push(x any)    { q.nodes = append(q.nodes, x.(int32)) }
+func (q *flameQueue) Pop() any {
+	x := q.nodes[len(q.nodes)-1]
+	q.nodes = q.nodes[:len(q.nodes)-1]
+	return x
+}
