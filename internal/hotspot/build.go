@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -15,39 +16,6 @@ import (
 type Frame struct {
 	Function, File  string
 	Line, StartLine int64
-}
-
-// Stack appends the frames of sample i to dst, innermost call first. Their
-// strings belong to the profile: who keeps them keeps all of its names.
-func (p *Profile) Stack(dst []Frame, i int) []Frame {
-	for _, l := range p.stacks[begin(p.sampleEnd, i):p.sampleEnd[i]] {
-		for _, ln := range p.linesOf(l) {
-			if ln.function < 0 {
-				continue
-			}
-			f := p.functions[ln.function]
-			dst = append(dst, Frame{p.strings[f.name], p.strings[f.file], ln.line, f.startLine})
-		}
-	}
-	return dst
-}
-
-// Values returns the values of sample i, one for each sample type.
-func (p *Profile) Values(i int) []int64 {
-	n := len(p.SampleTypes)
-	return p.values[i*n : (i+1)*n]
-}
-
-// EachLabelled calls each with every sample that has a text label of this key,
-// and with the label's value.
-func (p *Profile) EachLabelled(key string, each func(i int, value string)) {
-	for i := range p.labelEnd {
-		for _, l := range p.labels[begin(p.labelEnd, i):p.labelEnd[i]] {
-			if p.strings[l.key] == key {
-				each(i, p.strings[l.str])
-			}
-		}
-	}
 }
 
 // Builder makes a profile out of stacks. It copies the strings it keeps.
@@ -137,31 +105,18 @@ func Gzipped(input []byte, p *Profile) ([]byte, error) {
 		return input, nil
 	}
 	var out bytes.Buffer
-	switch p.form {
-	case formLegacy:
-		old, err := profile.ParseData(input)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
-		}
-		if err := old.Write(&out); err != nil {
-			return nil, fmt.Errorf("encode profile: %w", err)
-		}
-	case formFolded:
-		b := NewBuilder(p.SampleTypes, 1)
-		var stack []Frame
-		for i := range p.sampleEnd {
-			stack = p.Stack(stack[:0], i)
-			b.Add(stack, p.Values(i)...)
-		}
-		return b.Encode(p.Time, p.Duration)
-	default:
-		z := gzip.NewWriter(&out)
-		if _, err := z.Write(input); err != nil {
-			return nil, fmt.Errorf("gzip profile: %w", err)
-		}
-		if err := z.Close(); err != nil {
-			return nil, fmt.Errorf("gzip profile: %w", err)
-		}
+	err := p.WriteGzipped(&out)
+	return out.Bytes(), err
+}
+
+// WriteGzipped writes p as gzipped pprof.
+func (p *Profile) WriteGzipped(w io.Writer) error {
+	z := gzip.NewWriter(w)
+	if _, err := io.WriteString(z, p.raw); err != nil {
+		return fmt.Errorf("gzip profile: %w", err)
 	}
-	return out.Bytes(), nil
+	if err := z.Close(); err != nil {
+		return fmt.Errorf("gzip profile: %w", err)
+	}
+	return nil
 }

@@ -13,9 +13,9 @@ import (
 const maxLegacy = 32 << 20
 
 // isText tells whether b holds no control characters but white space.
-func isText(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' && c != '\n' && c != '\t' && c != '\r' || c == 0x7f {
+func isText(b string) bool {
+	for i := range len(b) {
+		if c := b[i]; c < ' ' && c != '\n' && c != '\t' && c != '\r' || c == 0x7f {
 			return false
 		}
 	}
@@ -24,7 +24,8 @@ func isText(b []byte) bool {
 
 // isLegacyCPU tells whether b begins like a gperftools CPU profile of a
 // little-endian machine: a word 0, then 3, the number of header words to come.
-func isLegacyCPU(b []byte) bool {
+func isLegacyCPU(raw string) bool {
+	b := []byte(raw[:min(len(raw), 32)])
 	le := binary.LittleEndian
 	switch {
 	case len(b) < 32:
@@ -39,16 +40,16 @@ func isLegacyCPU(b []byte) bool {
 // gperftools CPU, heap and contention, Java, and Go's text forms. Both callers'
 // checks, [isText] and [isLegacyCPU], also keep that parser from first taking
 // the input for a protobuf full of tiny messages that cost it much memory.
-func parseLegacy(b []byte) (p *Profile, err error) {
-	if len(b) > maxLegacy {
-		return nil, fmt.Errorf("%w: %d bytes of a legacy format, want at most %d", ErrTooLarge, len(b), maxLegacy)
+func parseLegacy(raw string, lim Limits) (p *Profile, err error) {
+	if len(raw) > maxLegacy {
+		return nil, fmt.Errorf("%w: %d bytes of a legacy format, want at most %d", ErrTooLarge, len(raw), maxLegacy)
 	}
 	defer func() {
 		if r := recover(); r != nil {
 			p, err = nil, bad("legacy format: %v", r)
 		}
 	}()
-	old, err := profile.ParseData(b)
+	old, err := profile.ParseData([]byte(raw))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
@@ -56,5 +57,8 @@ func parseLegacy(b []byte) (p *Profile, err error) {
 	if err := old.WriteUncompressed(&buf); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	return parseProto(buf.Bytes())
+	if p, err = parseProto(buf.String(), lim); err == nil {
+		p.form = formLegacy
+	}
+	return p, err
 }

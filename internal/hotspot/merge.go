@@ -206,7 +206,7 @@ func merge(sources []*source) (*Profile, error) {
 	for _, s := range sources {
 		m.add(s)
 	}
-	return parseProto(m.finish())
+	return parseProto(string(m.finish()), Limits{MaxRaw: math.MaxInt})
 }
 
 // merger collects samples of several profiles under tables of its own. What

@@ -4,7 +4,12 @@
 // a range of dense location numbers, a location a range of lines, so that
 // walking it needs no maps and no pointers. The legacy formats that pprof still
 // reads (gperftools, Java) and folded stacks come out as the same [Profile].
-// [Top] aggregates by function with the numbers of `go tool pprof -top`.
+//
+// A [Selection] says what of a profile counts. [Top], [Peek], [Tree] and [Tags]
+// then have the numbers of `go tool pprof`, and [Diff] those of its -diff_base;
+// [Flame] is a call tree to draw, [Compare] what an operator asks of two
+// profiles. Each works the selection out for the tables once and then passes
+// over the samples.
 //
 // Input is hostile: no length in it is trusted, inflation is bounded, and what
 // is not a profile is a one-line error.
@@ -13,15 +18,12 @@ package hotspot
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
 )
 
 // ErrFormat is wrapped by the error of [Parse] for input that is no profile.
@@ -67,12 +69,12 @@ type Profile struct {
 	locations []location
 	lines     []line
 
-	sampleEnd []uint32 // of sample i: its locations end here and begin at the previous end
-	stacks    []uint32 // indices into locations, leaf first
-	values    []int64  // len(SampleTypes) a sample
-	labelEnd  []uint32 // as sampleEnd, for labels; nil if no sample has one
-	labels    []label
-	hasBase   bool // some sample may be of the base of a difference
+	// Samples stay in their message, which takes less memory than any form that
+	// a pass could read faster: a pass over 100 MB costs 0.2 s.
+	raw                 string
+	sampleAt, sampleEnd []uint32 // of sample i: where its message begins and ends in raw
+	locationIDs         index
+	hasBase             bool // some sample may be of the base of a difference
 }
 
 // form is the encoding a profile came in.
@@ -113,88 +115,35 @@ type label struct {
 
 // Parse reads a profile from b, which it does not keep. The error wraps
 // [ErrFormat] or [ErrTooLarge].
-func Parse(b []byte, lim Limits) (*Profile, error) {
-	if limit := cmp.Or(lim.MaxInput, 512<<20); len(b) > limit {
-		return nil, fmt.Errorf("%w: %d bytes, want at most %d", ErrTooLarge, len(b), limit)
+func Parse(b []byte, lim Limits) (*Profile, error) { return ParseReader(bytes.NewReader(b), lim) }
+
+// ParseReader reads all of r, up to the limits, and parses it. Of compressed
+// input it holds only what it inflates to.
+func ParseReader(r io.Reader, lim Limits) (*Profile, error) {
+	lim.MaxInput, lim.MaxRaw = cmp.Or(lim.MaxInput, 512<<20), cmp.Or(lim.MaxRaw, 512<<20)
+	raw, err := read(r, lim)
+	if err != nil {
+		return nil, err
 	}
-	if bytes.HasPrefix(b, []byte{0x1f, 0x8b}) {
-		raw, err := inflate(b, cmp.Or(lim.MaxRaw, 512<<20))
-		if err != nil {
-			return nil, err
-		}
-		b = raw
-	}
-	if len(b) == 0 {
+	if len(raw) == 0 {
 		return nil, fmt.Errorf("%w: it is empty", ErrFormat)
 	}
-	p, err := parseProto(b)
+	p, err := parseProto(raw, lim)
 	if err == nil || !errors.Is(err, ErrFormat) {
 		return p, err
 	}
 	switch {
-	case isText(b):
-		if p, ok := parseFolded(b); ok {
-			p.form = formFolded
-			return p, nil
+	case isText(raw):
+		if p, ferr := parseFolded(raw, lim); ferr == nil || errors.Is(ferr, ErrTooLarge) {
+			return p, ferr
 		}
-	case !isLegacyCPU(b):
+	case !isLegacyCPU(raw):
 		return nil, err
 	}
-	if p, lerr := parseLegacy(b); lerr == nil {
-		p.form = formLegacy
-		return p, nil
+	if p, lerr := parseLegacy(raw, lim); lerr == nil || errors.Is(lerr, ErrTooLarge) {
+		return p, lerr
 	}
 	return nil, err
-}
-
-// ParseReader reads all of r, up to the limits, and parses it.
-func ParseReader(r io.Reader, lim Limits) (*Profile, error) {
-	limit := cmp.Or(lim.MaxInput, 512<<20)
-	var b bytes.Buffer
-	if f, ok := r.(interface{ Stat() (fs.FileInfo, error) }); ok {
-		if info, err := f.Stat(); err == nil && info.Size() <= int64(limit) {
-			b.Grow(int(info.Size()) + bytes.MinRead)
-		}
-	}
-	if _, err := io.Copy(&b, io.LimitReader(r, int64(limit)+1)); err != nil {
-		return nil, fmt.Errorf("read profile: %w", err)
-	}
-	return Parse(b.Bytes(), lim)
-}
-
-// Samples returns the number of stack records.
-func (p *Profile) Samples() int { return len(p.sampleEnd) }
-
-// sample is one stack record as a pass hands it out: until the next one.
-type sample struct {
-	stack  []uint32 // locations, leaf first
-	values []int64
-	labels []label
-}
-
-// eachSample calls f with every sample, its labels where asked for.
-func (p *Profile) eachSample(labels bool, f func(i int, s *sample)) {
-	var s sample
-	for i, end := range p.sampleEnd {
-		s.stack = p.stacks[begin(p.sampleEnd, i):end]
-		s.values = p.Values(i)
-		if labels && p.labelEnd != nil {
-			s.labels = p.labels[begin(p.labelEnd, i):p.labelEnd[i]]
-		}
-		f(i, &s)
-	}
-}
-
-// Labels returns the labels of sample i.
-func (p *Profile) Labels(i int) []Label {
-	if p.labelEnd == nil {
-		return nil
-	}
-	var out []Label
-	for _, l := range p.labels[begin(p.labelEnd, i):p.labelEnd[i]] {
-		out = append(out, Label{p.strings[l.key], p.strings[l.str], l.num, p.strings[l.unit]})
-	}
-	return out
 }
 
 // Type returns the kind of the profile in one word: cpu, wall, heap, allocs,
@@ -221,18 +170,16 @@ func (p *Profile) Type() string {
 }
 
 func (p *Profile) anyLeaf(part string) bool {
-	for i := range p.sampleEnd {
-		at := begin(p.sampleEnd, i)
-		if at == p.sampleEnd[i] {
-			continue
+	found := false
+	p.eachSample(false, func(_ int, s *sample) {
+		if found || len(s.stack) == 0 {
+			return
 		}
-		for _, ln := range p.linesOf(p.stacks[at]) {
-			if ln.function >= 0 && strings.Contains(p.strings[p.functions[ln.function].name], part) {
-				return true
-			}
-		}
-	}
-	return false
+		found = slices.ContainsFunc(p.linesOf(s.stack[0]), func(ln line) bool {
+			return ln.function >= 0 && strings.Contains(p.strings[p.functions[ln.function].name], part)
+		})
+	})
+	return found
 }
 
 // linesOf returns the lines of location l, innermost inlined call first.
@@ -250,32 +197,4 @@ func begin(ends []uint32, i int) uint32 {
 		return 0
 	}
 	return ends[i-1]
-}
-
-// inflatedSize guesses how much b inflates to: what its trailer says, as far as
-// that is possible. Pages that stay untouched cost no memory.
-func inflatedSize(b []byte, limit int) int {
-	if len(b) < 18 {
-		return 0
-	}
-	said := int64(binary.LittleEndian.Uint32(b[len(b)-4:]))
-	return int(min(said, int64(limit), 32*int64(len(b))))
-}
-
-// inflate unpacks gzip up to limit bytes.
-func inflate(b []byte, limit int) ([]byte, error) {
-	z, err := gzip.NewReader(bytes.NewReader(b))
-	if err != nil {
-		return nil, fmt.Errorf("%w: gzip: %w", ErrFormat, err)
-	}
-	var out bytes.Buffer
-	out.Grow(inflatedSize(b, limit) + bytes.MinRead)
-	n, err := io.Copy(&out, io.LimitReader(z, int64(limit)+1))
-	switch {
-	case n > int64(limit):
-		return nil, fmt.Errorf("%w: inflates to more than %d bytes", ErrTooLarge, limit)
-	case err != nil:
-		return nil, fmt.Errorf("%w: gzip: %w", ErrFormat, err)
-	}
-	return out.Bytes(), nil
 }

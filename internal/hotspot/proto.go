@@ -1,10 +1,10 @@
 package hotspot
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -12,23 +12,23 @@ import (
 const maxSampleTypes = 256
 
 // parseProto reads an uncompressed profile.proto. It goes over the message
-// twice: first all but the samples, then the samples, whose ids so become dense
-// numbers at once wherever the tables stand in the message.
-func parseProto(b []byte) (*Profile, error) {
-	if uint64(len(b)) > math.MaxUint32 { // offsets are 32 bits
-		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(b))
+// twice: first all but the samples, then the samples, whose ids so are checked
+// wherever the tables stand in the message.
+func parseProto(raw string, lim Limits) (*Profile, error) {
+	if uint64(len(raw)) > math.MaxUint32 { // offsets are 32 bits
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(raw))
 	}
-	d := decoder{p: &Profile{}}
-	if err := d.grow(b); err != nil {
+	d := decoder{p: &Profile{raw: raw}}
+	if err := d.grow(lim); err != nil {
 		return nil, err
 	}
-	if err := d.tables(b); err != nil {
+	if err := d.tables(); err != nil {
 		return nil, err
 	}
 	if err := d.resolve(); err != nil {
 		return nil, err
 	}
-	if err := d.samples(b); err != nil {
+	if err := d.p.checkSamples(d.samplesSeen); err != nil {
 		return nil, err
 	}
 	return d.p, nil
@@ -45,24 +45,18 @@ type decoder struct {
 	timeNanos   int64
 	duration    int64
 
-	arena     strings.Builder // all strings, one after another
-	stringEnd []uint32
-
 	functionIDs []uint64
 	mappingIDs  []uint64
 	mappings    []rawMapping
-	functions   []rawFunction
 	locationIDs []uint64
 	locMappings []uint64
 	lineFuncs   []uint64
 
 	samplesSeen int
-	locations   index
+	maxLines    int
 }
 
 type valueType struct{ typ, unit uint64 }
-
-type rawFunction struct{ name, system, file, start uint64 }
 
 type rawMapping struct{ start, limit, offset, file, buildID uint64 }
 
@@ -70,35 +64,42 @@ func bad(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
 }
 
-// grow makes room for the tables, so that they are not copied as they grow. A
-// field takes two bytes at least: the message's own size bounds the room.
-func (d *decoder) grow(b []byte) error {
+// maxTable bounds the entries of each table by the size of the message that is
+// allowed: hostile ones take four bytes there and a hundred here.
+const maxTable = 128
+
+// grow makes room for the tables, so that they are not copied as they grow, and
+// bounds them.
+func (d *decoder) grow(lim Limits) error {
 	var count [7]int
-	stacks := 0
-	m := message{b: b}
+	m := message{b: d.p.raw}
 	for m.next() {
 		if m.field < uint64(len(count)) && m.wire == wireBytes {
 			count[m.field]++
-		}
-		if m.field == 2 && m.wire == wireBytes {
-			stacks += stackLength(m.data)
 		}
 	}
 	if count[1] > maxSampleTypes {
 		return fmt.Errorf("%w: %d sample types, want at most %d", ErrTooLarge, count[1], maxSampleTypes)
 	}
-	d.samplesSeen = count[2]
-	d.p.stacks = make([]uint32, 0, stacks)
+	most := cmp.Or(lim.MaxRaw, 512<<20) / maxTable
+	for field, what := range map[int]string{3: "mappings", 4: "locations", 5: "functions", 6: "strings"} {
+		if count[field] > most {
+			return fmt.Errorf("%w: %d %s, want at most %d", ErrTooLarge, count[field], what, most)
+		}
+	}
+	d.samplesSeen, d.maxLines = count[2], most
+	p := d.p
 	d.locationIDs, d.locMappings = make([]uint64, 0, count[4]), make([]uint64, 0, count[4])
-	d.p.locations = make([]location, 0, count[4])
-	d.functionIDs, d.functions = make([]uint64, 0, count[5]), make([]rawFunction, 0, count[5])
-	d.stringEnd = make([]uint32, 0, count[6])
+	p.locations = make([]location, 0, count[4])
+	d.lineFuncs, p.lines = make([]uint64, 0, count[4]), make([]line, 0, count[4]) // one each at least, as a rule
+	d.functionIDs, p.functions = make([]uint64, 0, count[5]), make([]function, 0, count[5])
+	p.strings = make([]string, 0, count[6])
 	return nil
 }
 
 // tables reads every field of the profile message but the samples.
-func (d *decoder) tables(b []byte) error {
-	m := message{b: b}
+func (d *decoder) tables() error {
+	m := message{b: d.p.raw}
 	for m.next() {
 		var err error
 		switch m.field {
@@ -115,11 +116,9 @@ func (d *decoder) tables(b []byte) error {
 		case 5:
 			err = d.function(&m)
 		case 6:
-			var s []byte
-			if s, err = m.bytes(); err == nil {
-				d.arena.Write(s)
-				d.stringEnd = append(d.stringEnd, uint32(d.arena.Len()))
-			}
+			var s string
+			s, err = m.bytes()
+			d.p.strings = append(d.p.strings, s)
 		default:
 			err = d.header(&m)
 		}
@@ -151,7 +150,7 @@ func (d *decoder) header(m *message) error {
 	case 12:
 		return m.int(&d.p.Period)
 	case 13: // comments
-		return m.uints(func(uint64) {})
+		return m.uints(func(uint64) error { return nil })
 	case 14:
 		return m.uint(&d.defaultType)
 	}
@@ -199,28 +198,34 @@ func (d *decoder) mapping(m *message) error {
 }
 
 func (d *decoder) function(m *message) error {
-	var id uint64
-	var r rawFunction
+	var id, name, system, file, start uint64
 	err := m.message(func(f *message) error {
 		switch f.field {
 		case 1:
 			return f.uint(&id)
 		case 2:
-			return f.uint(&r.name)
+			return f.uint(&name)
 		case 3:
-			return f.uint(&r.system)
+			return f.uint(&system)
 		case 4:
-			return f.uint(&r.file)
+			return f.uint(&file)
 		case 5:
-			return f.uint(&r.start)
+			return f.uint(&start)
 		}
 		return nil
 	})
-	if err == nil && id == 0 {
+	if err != nil {
+		return err
+	}
+	if id == 0 {
 		return bad("a function has the reserved id 0")
 	}
-	d.functionIDs, d.functions = append(d.functionIDs, id), append(d.functions, r)
-	return err
+	if n := max(name, system, file); n > math.MaxUint32 {
+		return bad("string %d of %d", n, len(d.p.strings))
+	}
+	d.functionIDs = append(d.functionIDs, id)
+	d.p.functions = append(d.p.functions, function{uint32(name), uint32(system), uint32(file), int64(start)})
+	return nil
 }
 
 func (d *decoder) location(m *message) error {
@@ -262,6 +267,9 @@ func (d *decoder) line(m *message) error {
 		}
 		return nil
 	})
+	if len(d.lineFuncs) == d.maxLines {
+		return fmt.Errorf("%w: more than %d lines", ErrTooLarge, d.maxLines)
+	}
 	d.lineFuncs = append(d.lineFuncs, fn)
 	d.p.lines = append(d.p.lines, line{function: -1, line: number, column: column})
 	return err
@@ -270,11 +278,6 @@ func (d *decoder) line(m *message) error {
 // resolve turns ids into indices and string numbers into strings.
 func (d *decoder) resolve() error {
 	p := d.p
-	all, from := d.arena.String(), uint32(0)
-	p.strings = make([]string, len(d.stringEnd))
-	for i, end := range d.stringEnd {
-		p.strings[i], from = all[from:end], end
-	}
 	switch {
 	case len(p.strings) == 0:
 		return bad("it has no string table")
@@ -319,12 +322,8 @@ func (d *decoder) resolveHeader() (err error) {
 }
 
 func (d *decoder) resolveFunctions() (err error) {
-	d.p.functions = make([]function, len(d.functions))
-	for i, f := range d.functions {
-		d.str(f.name, &err)
-		d.str(f.system, &err)
-		d.str(f.file, &err)
-		d.p.functions[i] = function{uint32(f.name), uint32(f.system), uint32(f.file), int64(f.start)}
+	for _, f := range d.p.functions {
+		d.str(uint64(max(f.name, f.system, f.file)), &err)
 	}
 	for _, m := range d.mappings {
 		d.p.mappings = append(d.p.mappings, mapping{m.start, m.limit, m.offset, d.str(m.file, &err), d.str(m.buildID, &err)})
@@ -341,7 +340,7 @@ func (d *decoder) resolveLocations() error {
 	if err != nil {
 		return err
 	}
-	if d.locations, err = newIndex("location", d.locationIDs); err != nil {
+	if d.p.locationIDs, err = newIndex("location", d.locationIDs); err != nil {
 		return err
 	}
 	for i, id := range d.lineFuncs {

@@ -1,75 +1,104 @@
 package hotspot
 
-import (
-	"encoding/binary"
-	"math/bits"
+// What one sample may have at most, so that a pass needs little memory whatever
+// the input: far more than any profiler writes.
+const (
+	maxDepth  = 1 << 20
+	maxLabels = 1 << 16
 )
 
-// samples reads the samples of the profile message b, whose tables are known.
-func (d *decoder) samples(b []byte) error {
-	p := d.p
-	p.sampleEnd = make([]uint32, 0, d.samplesSeen)
-	p.values = make([]int64, 0, min(d.samplesSeen*len(p.SampleTypes), len(b))) // a value takes a byte at least
-	m := message{b: b}
+// maxStacks bounds the different stacks that a report keeps at once.
+const maxStacks = 4 << 20
+
+// sample is one stack record as a pass hands it out: until the next one.
+type sample struct {
+	stack  []uint32 // locations, leaf first
+	values []int64
+	labels []label
+}
+
+// checkSamples looks at every sample of the message once, so that later passes
+// need not, and notes where it begins.
+func (p *Profile) checkSamples(count int) error {
+	p.sampleAt = make([]uint32, 0, count)
+	var s sample
+	m := message{b: p.raw}
 	for m.next() {
 		if m.field != 2 {
 			continue // its form was checked before
 		}
-		s, err := m.bytes()
+		body, err := m.bytes()
 		if err != nil {
 			return err
 		}
-		if err := d.sample(s); err != nil {
+		if err := p.decode(body, &s, true); err != nil {
 			return err
 		}
+		p.sampleAt = append(p.sampleAt, uint32(len(p.raw)-len(m.b)-len(body)))
+		p.sampleEnd = append(p.sampleEnd, uint32(len(p.raw)-len(m.b)))
 	}
 	return m.err
 }
 
-func (d *decoder) sample(b []byte) error {
-	p := d.p
-	firstValue, labels := len(p.values), len(p.labels)
+// eachSample calls f with every sample, its labels where asked for.
+func (p *Profile) eachSample(labels bool, f func(i int, s *sample)) {
+	var s sample
+	for i := range p.sampleAt {
+		p.sample(i, &s, labels)
+		f(i, &s)
+	}
+}
+
+// sample reads sample i, which was checked when the profile was parsed.
+func (p *Profile) sample(i int, s *sample, labels bool) {
+	if err := p.decode(p.raw[p.sampleAt[i]:p.sampleEnd[i]], s, labels); err != nil {
+		panic(err) // unreachable: the bytes are those that were checked
+	}
+}
+
+// decode reads a sample into s, whose slices it uses again.
+func (p *Profile) decode(b string, s *sample, labels bool) error {
+	s.stack, s.values, s.labels = s.stack[:0], s.values[:0], s.labels[:0]
 	m := message{b: b}
 	for m.next() {
 		var err error
 		switch m.field {
 		case 1:
-			err = d.stack(&m)
+			err = p.decodeStack(&m, s)
 		case 2:
-			err = m.uints(func(v uint64) { p.values = append(p.values, int64(v)) })
+			err = m.uints(func(v uint64) error {
+				if len(s.values) == len(p.SampleTypes) {
+					return bad("a sample has more than %d values for as many types", len(p.SampleTypes))
+				}
+				s.values = append(s.values, int64(v))
+				return nil
+			})
 		case 3:
-			err = d.label(&m)
+			if labels {
+				err = p.decodeLabel(&m, s)
+			}
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if m.err != nil {
-		return m.err
+	if m.err == nil && len(s.values) != len(p.SampleTypes) {
+		return bad("a sample has %d values for %d types", len(s.values), len(p.SampleTypes))
 	}
-	if n := len(p.values) - firstValue; n != len(p.SampleTypes) {
-		return bad("a sample has %d values for %d types", n, len(p.SampleTypes))
-	}
-	if len(p.labels) > labels && p.labelEnd == nil {
-		p.labelEnd = make([]uint32, len(p.sampleEnd), d.samplesSeen)
-	}
-	if p.labelEnd != nil {
-		p.labelEnd = append(p.labelEnd, uint32(len(p.labels)))
-	}
-	p.sampleEnd = append(p.sampleEnd, uint32(len(p.stacks)))
-	return nil
+	return m.err
 }
 
-// stack reads location ids, packed or one alone. It is the innermost loop of
-// parsing, so the packed form is decoded here without a call per id.
-func (d *decoder) stack(m *message) error {
+// decodeStack reads location ids, packed or one alone. It is the innermost loop
+// of every pass, so the packed form is decoded here without a call per id.
+func (p *Profile) decodeStack(m *message, s *sample) error {
 	if m.wire == wireVarint {
-		return d.push(m.value)
+		return p.push(m.value, s)
 	}
 	b, err := m.bytes()
 	if err != nil {
 		return err
 	}
+	dense := p.locationIDs.dense
 	for len(b) > 0 {
 		id := uint64(b[0])
 		if id < 0x80 {
@@ -83,53 +112,28 @@ func (d *decoder) stack(m *message) error {
 			}
 			b = b[n:]
 		}
-		if err := d.push(id); err != nil {
+		if id < uint64(len(dense)) && dense[id] >= 0 && len(s.stack) < maxDepth {
+			s.stack = append(s.stack, uint32(dense[id]))
+		} else if err := p.push(id, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// stackLength counts the location ids of a sample.
-func stackLength(sample []byte) (n int) {
-	m := message{b: sample}
-	for m.next() {
-		switch {
-		case m.field != 1:
-		case m.wire == wireBytes:
-			n += countVarints(m.data)
-		default:
-			n++
-		}
-	}
-	return n
-}
-
-// countVarints counts the bytes that end a number, eight at a time: a pass over
-// 100 MB takes 20 ms, growing the stacks by append took 300 ms and twice the
-// memory (BenchmarkTop800k).
-func countVarints(b []byte) (n int) {
-	for ; len(b) >= 8; b = b[8:] {
-		n += bits.OnesCount64(^binary.LittleEndian.Uint64(b) & 0x8080808080808080)
-	}
-	for _, c := range b {
-		if c < 0x80 {
-			n++
-		}
-	}
-	return n
-}
-
-func (d *decoder) push(id uint64) error {
-	loc := d.locations.find(id)
-	if loc < 0 {
+func (p *Profile) push(id uint64, s *sample) error {
+	loc := p.locationIDs.find(id)
+	switch {
+	case loc < 0:
 		return bad("location %d is not in the table", id)
+	case len(s.stack) >= maxDepth:
+		return bad("a stack is deeper than %d", maxDepth)
 	}
-	d.p.stacks = append(d.p.stacks, uint32(loc))
+	s.stack = append(s.stack, uint32(loc))
 	return nil
 }
 
-func (d *decoder) label(m *message) error {
+func (p *Profile) decodeLabel(m *message, s *sample) error {
 	var key, str, unit uint64
 	var num int64
 	err := m.message(func(f *message) error {
@@ -148,9 +152,63 @@ func (d *decoder) label(m *message) error {
 	if err != nil || (str == 0 && num == 0 && unit == 0) {
 		return err // pprof leaves out labels without a value
 	}
-	d.str(key, &err)
-	d.str(str, &err)
-	d.str(unit, &err)
-	d.p.labels = append(d.p.labels, label{uint32(key), uint32(str), uint32(unit), num})
-	return err
+	if len(s.labels) == maxLabels {
+		return bad("a sample has more than %d labels", maxLabels)
+	}
+	n := uint64(len(p.strings))
+	if i := max(key, str, unit); i >= n {
+		return bad("string %d of %d", i, n)
+	}
+	s.labels = append(s.labels, label{uint32(key), uint32(str), uint32(unit), num})
+	return nil
+}
+
+// Samples returns the number of stack records.
+func (p *Profile) Samples() int { return len(p.sampleAt) }
+
+// Stack appends the frames of sample i to dst, innermost call first. Their
+// strings belong to the profile: who keeps them keeps all of it.
+func (p *Profile) Stack(dst []Frame, i int) []Frame {
+	var s sample
+	p.sample(i, &s, false)
+	for _, l := range s.stack {
+		for _, ln := range p.linesOf(l) {
+			if ln.function < 0 {
+				continue
+			}
+			f := p.functions[ln.function]
+			dst = append(dst, Frame{p.strings[f.name], p.strings[f.file], ln.line, f.startLine})
+		}
+	}
+	return dst
+}
+
+// Values returns the values of sample i, one for each sample type.
+func (p *Profile) Values(i int) []int64 {
+	var s sample
+	p.sample(i, &s, false)
+	return s.values
+}
+
+// Labels returns the labels of sample i.
+func (p *Profile) Labels(i int) []Label {
+	var s sample
+	p.sample(i, &s, true)
+	var out []Label
+	for _, l := range s.labels {
+		out = append(out, Label{p.strings[l.key], p.strings[l.str], l.num, p.strings[l.unit]})
+	}
+	return out
+}
+
+// EachLabelled calls each with every sample that has a text label of this key,
+// and with the label's value.
+func (p *Profile) EachLabelled(key string, each func(i int, value string)) {
+	p.eachSample(true, func(i int, s *sample) {
+		for _, l := range s.labels {
+			if p.strings[l.key] == key {
+				each(i, p.strings[l.str])
+			}
+		}
+	})
 }

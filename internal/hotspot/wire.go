@@ -18,11 +18,11 @@ var (
 // message walks the fields of one protobuf message. After next returned true,
 // field and wire say what stands there and value or data hold it.
 type message struct {
-	b     []byte
+	b     string
 	field uint64
 	wire  uint8
 	value uint64 // of a varint
-	data  []byte // of a length-delimited field
+	data  string // of a length-delimited field
 	err   error
 }
 
@@ -69,9 +69,9 @@ func (m *message) skip(n int) {
 	m.b = m.b[n:]
 }
 
-func (m *message) bytes() ([]byte, error) {
+func (m *message) bytes() (string, error) {
 	if m.wire != wireBytes {
-		return nil, errWire
+		return "", errWire
 	}
 	return m.data, nil
 }
@@ -93,10 +93,9 @@ func (m *message) int(to *int64) error {
 }
 
 // uints reads a repeated number, packed or not.
-func (m *message) uints(each func(uint64)) error {
+func (m *message) uints(each func(uint64) error) error {
 	if m.wire == wireVarint {
-		each(m.value)
-		return nil
+		return each(m.value)
 	}
 	b, err := m.bytes()
 	if err != nil {
@@ -107,7 +106,9 @@ func (m *message) uints(each func(uint64)) error {
 		if n == 0 {
 			return errVarint
 		}
-		each(v)
+		if err := each(v); err != nil {
+			return err
+		}
 		b = b[n:]
 	}
 	return nil
@@ -130,7 +131,7 @@ func (m *message) message(each func(*message) error) error {
 
 // varint returns the number at the beginning of b and its length, 0 if it is
 // cut off or longer than ten bytes. Bits beyond 64 are dropped, as pprof does.
-func varint(b []byte) (uint64, int) {
+func varint(b string) (uint64, int) {
 	if len(b) > 0 && b[0] < 0x80 {
 		return uint64(b[0]), 1
 	}
