@@ -301,10 +301,10 @@ func (b *flameBuilder) frame(x uint32) int32 {
 		return f
 	}
 	n := &b.v.nodes[x]
-	f := Frame{Function: n.printable(), Line: n.line}
+	f := Frame{Function: strings.Clone(n.printable()), Line: n.line}
 	if n.fn >= 0 {
 		fn := b.v.p.functions[n.fn]
-		f.File, f.StartLine = b.v.p.strings[fn.file], fn.startLine
+		f.File, f.StartLine = strings.Clone(b.v.p.strings[fn.file]), fn.startLine
 	}
 	b.frames[x] = int32(len(b.g.Frames))
 	b.g.Frames = append(b.g.Frames, f)

@@ -22,7 +22,119 @@ func oddities() map[string]*profile.Profile {
 		"unnamed":    unnamed(),
 		"dropped":    dropping(),
 		"base":       based(),
+		"labels":     labelled(),
+		"paths":      paths(),
+		"heap":       heap(),
+		"contention": contention(),
+		"empty":      newBuilder().p,
+		"zeros":      zeros(),
+		"moved":      moved(),
+		"other-unit": otherUnit(),
 	}
+}
+
+// labelled has text and numbers under the same keys, with and without units.
+func labelled() *profile.Profile {
+	b := newBuilder()
+	main := b.loc("main.main")
+	s := b.sample(3, b.loc("l.a"), main)
+	s.Label = map[string][]string{"route": {"/a", "/b"}, "thread": {"one"}}
+	s.NumLabel, s.NumUnit = map[string][]int64{"bytes": {1024}, "latency": {1500}}, map[string][]string{"latency": {"microseconds"}}
+	s = b.sample(4, b.loc("l.b"), main)
+	s.Label = map[string][]string{"route": {"/b"}}
+	s.NumLabel, s.NumUnit = map[string][]int64{"bytes": {1025, 48}, "request": {4096}}, map[string][]string{"bytes": {"", "bytes"}}
+	s = b.sample(-2, b.loc("l.c"), main)
+	s.NumLabel, s.NumUnit = map[string][]int64{"bytes": {32}, "latency": {-7}, "alignment": {8}}, map[string][]string{"latency": {"nanoseconds"}}
+	s = b.sample(5, b.loc("l.a"), main)
+	s.Label = map[string][]string{"route": {"/a", "/b"}, "thread": {"one"}}
+	s.NumLabel, s.NumUnit = map[string][]int64{"bytes": {1024}, "latency": {1500}}, map[string][]string{"latency": {"microseconds"}}
+	b.sample(0, b.loc("l.d"), main).Label = map[string][]string{"route": {"/never"}}
+	return b.p
+}
+
+// paths has file names that pprof shortens, kernel names with tabs, columns,
+// lines of zero and a mapping that is named by the address of its server.
+func paths() *profile.Profile {
+	b := newBuilder()
+	kernel := &profile.Mapping{ID: 1, Start: 0xffffffff80000000, Limit: 0xffffffffff000000, File: "[kernel.kallsyms]_text"}
+	remote := &profile.Mapping{ID: 2, Start: 0x400000, Limit: 0x800000, File: "http://10.0.0.1:6060/debug/pprof/profile"}
+	b.p.Mapping = []*profile.Mapping{kernel, remote}
+	sys, cwd, dots := b.loc("do_syscall_64\t[kernel.kallsyms]"), b.loc("cwd"), b.loc("dots", "dots2")
+	sys.Mapping, sys.Address = kernel, 0xffffffff81000010
+	cwd.Line[0].Function.Filename = "/proc/self/cwd/./src/cwd.cc"
+	dots.Line[0].Function.Filename, dots.Line[1].Function.Filename = "/proc/self/cwd/a/../b//dots.cc", "./x/./y.cc"
+	dots.Line[0].Column, dots.Line[1].Line, dots.Line[1].Column = 5, 0, 3
+	bare := &profile.Location{ID: 77, Mapping: remote, Address: 0x400123}
+	high := &profile.Location{ID: 78, Mapping: kernel, Address: 0xffffffff81000999}
+	b.p.Location = append(b.p.Location, bare, high)
+	cpp := b.loc("ns::(anonymous namespace)::Obj::operator()(int) const", ".ns::f(std::vector<int>)")
+	b.sample(1, sys, cwd, b.loc("main"))
+	b.sample(2, dots, cwd, b.loc("main"))
+	b.sample(3, bare, high, cpp, b.loc("main"))
+	b.sample(4, cpp, dots, dots, b.loc("main"))
+	b.p.DropFrames = "ns::f"
+	return b.p
+}
+
+func heap() *profile.Profile {
+	b := newBuilder()
+	b.p.SampleType = []*profile.ValueType{{Type: "alloc_objects", Unit: "count"}, {Type: "alloc_space", Unit: "bytes"}, {Type: "inuse_objects", Unit: "count"}, {Type: "inuse_space", Unit: "bytes"}}
+	b.p.PeriodType, b.p.Period = &profile.ValueType{Type: "space", Unit: "bytes"}, 512<<10
+	b.p.DefaultSampleType, b.p.DurationNanos = "alloc_space", 0
+	for i, v := range [][]int64{{10, 10 << 10, 3, 3 << 10}, {7, 7 << 20, 0, 0}, {1, 64, 1, 64}} {
+		s := b.sample(0, b.loc("heap.make"+string(rune('A'+i))), b.loc("heap.new"), b.loc("main.main"))
+		s.Value = v
+		s.NumLabel = map[string][]int64{"bytes": {v[1] / v[0]}}
+	}
+	return b.p
+}
+
+func contention() *profile.Profile {
+	b := newBuilder()
+	b.p.SampleType = []*profile.ValueType{{Type: "contentions", Unit: "count"}, {Type: "delay", Unit: "nanoseconds"}}
+	b.p.PeriodType, b.p.Period = &profile.ValueType{Type: "contentions", Unit: "count"}, 1
+	b.sample(1, b.loc("sync.(*Mutex).Lock"), b.loc("main.a"))
+	b.sample(3, b.loc("sync.(*Mutex).Lock"), b.loc("main.b")).Value = []int64{3, 17}
+	return b.p
+}
+
+// zeros has samples whose values sum to nothing, and nodes that do.
+func zeros() *profile.Profile {
+	b := newBuilder()
+	b.sample(2, b.loc("z.a"), b.loc("z.c"), b.loc("main.main"))
+	b.sample(-2, b.loc("z.b"), b.loc("z.c"), b.loc("main.main"))
+	b.sample(0, b.loc("z.d"))
+	return b.p
+}
+
+// moved is the same program at another address, with functions that differ in
+// what no report shows.
+func moved() *profile.Profile {
+	b := newBuilder()
+	m := &profile.Mapping{ID: 3, Start: 0x7000, Limit: 0x8000, File: "/usr/lib/libz.so.1"}
+	b.p.Mapping = []*profile.Mapping{m}
+	one := b.loc()
+	one.Mapping, one.Address = m, 0x7010
+	b.sample(4, one, b.loc("main.main"))
+	leaf := b.loc("main.leaf")
+	leaf.Line[0].Function.SystemName = "main.leaf.abi0"
+	b.sample(5, leaf, b.loc("main.main"))
+	b.sample(2, b.loc("n.a"), b.loc("main.main"))
+	folded := b.loc("n.b")
+	folded.IsFolded = true
+	b.sample(2, folded, b.loc("main.main"))
+	return b.p
+}
+
+// otherUnit measures in milliseconds, has its types the other way round and one
+// more.
+func otherUnit() *profile.Profile {
+	b := newBuilder()
+	b.p.SampleType = []*profile.ValueType{{Type: "cpu", Unit: "milliseconds"}, {Type: "samples", Unit: "count"}, {Type: "extra", Unit: "count"}}
+	b.p.PeriodType, b.p.Period = &profile.ValueType{Type: "cpu", Unit: "milliseconds"}, 10
+	b.sample(0, b.loc("main.leaf"), b.loc("main.main")).Value = []int64{50, 5, 1}
+	b.sample(0, b.loc("main.more"), b.loc("main.main")).Value = []int64{0, 0, 9}
+	return b.p
 }
 
 // builder makes profiles by function names.

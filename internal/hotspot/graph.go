@@ -206,12 +206,12 @@ func (g *calls) graph(h Header, order []uint32, all int) *CallGraph {
 		n := &v.nodes[x]
 		flat, cum := g.values(x)
 		entry := GraphEntry{
-			Function: n.printable(), Flat: v.out(flat), FlatRatio: h.ratio(flat), Cum: v.out(cum), CumRatio: h.ratio(cum),
+			Function: strings.Clone(n.printable()), Flat: v.out(flat), FlatRatio: h.ratio(flat), Cum: v.out(cum), CumRatio: h.ratio(cum),
 			Callers: g.list(callers[x], cum, func(e *edge) uint32 { return e.from }),
 			Callees: g.list(callees[x], cum, func(e *edge) uint32 { return e.to }),
 		}
 		if n.fn >= 0 {
-			entry.File = v.p.strings[v.p.functions[n.fn].file]
+			entry.File = strings.Clone(v.p.strings[v.p.functions[n.fn].file])
 		}
 		out.Entries = append(out.Entries, entry)
 	}
@@ -229,7 +229,7 @@ func (g *calls) list(edges []int, cum int64, other func(*edge) uint32) []Call {
 	})
 	for _, i := range edges {
 		e := &g.edges[i]
-		c := Call{Function: g.v.nodes[other(e)].printable(), Value: g.v.out(e.weight), Inline: e.inline}
+		c := Call{Function: strings.Clone(g.v.nodes[other(e)].printable()), Value: g.v.out(e.weight), Inline: e.inline}
 		if cum != 0 {
 			c.Ratio = math.Abs(float64(e.weight) / float64(cum))
 		}

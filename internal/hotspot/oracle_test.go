@@ -2,7 +2,10 @@ package hotspot_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"maps"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/pulsectl/pulsectl/internal/hotspot"
@@ -47,155 +51,480 @@ func realProfiles(t testing.TB) []string {
 	})
 }
 
-type row struct {
-	name      string
-	flat, cum int64
+// generated writes small profiles with the oddities that parsers trip over.
+func generated(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	for _, name := range slices.Sorted(maps.Keys(oddities())) {
+		files = append(files, writeOddity(t, name))
+	}
+	return files
 }
 
-var rawRow = regexp.MustCompile(`^\s*(-?[\d.e+]+)[a-zA-Z]*\s+\S+\s+\S+\s+(-?[\d.e+]+)[a-zA-Z]*\s+\S+\s{2}(.*?)( \((?:inline|partial-inline)\))?$`)
-
-// pprofTop asks pprof for its rows, in the profile's own unit.
-func pprofTop(t *testing.T, file string, args ...string) []row {
+func writeOddity(t *testing.T, name string) string {
 	t.Helper()
-	unit := "-unit=" + unitOf(t, file, args)
-	args = append([]string{"tool", "pprof", "-symbolize=none", "-top", "-nodefraction=0", "-nodecount=0", unit}, append(args, file)...)
-	cmd := exec.Command("go", args...)
-	cmd.Env = append(os.Environ(), "PPROF_BINARY_PATH="+t.TempDir(), "HOME="+t.TempDir(), "GOTOOLCHAIN=local")
-	for _, v := range []string{"GOCACHE", "GOPATH", "GOMODCACHE"} {
-		out, err := exec.Command("go", "env", v).Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd.Env = append(cmd.Env, v+"="+strings.TrimSpace(string(out)))
+	var b bytes.Buffer
+	if err := oddities()[name].Write(&b); err != nil {
+		t.Fatal(fmt.Errorf("%s: %w", name, err))
 	}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v: %v\n%s", cmd.Args, err, stderr.String())
-	}
-	_, body, ok := strings.Cut(string(out), "cum%\n")
-	if !ok {
-		t.Fatalf("no rows in\n%s", out)
-	}
-	var rows []row
-	for text := range strings.Lines(body) {
-		m := rawRow.FindStringSubmatch(strings.TrimSuffix(text, "\n"))
-		if m == nil {
-			t.Fatalf("row %q of pprof", text)
-		}
-		rows = append(rows, row{m[3], number(t, m[1]), number(t, m[2])})
-	}
-	return rows
-}
-
-func unitOf(t *testing.T, file string, args []string) string {
-	t.Helper()
-	o := hotspot.TopOptions{}
-	for _, a := range args {
-		if v, ok := strings.CutPrefix(a, "-sample_index="); ok {
-			o.SampleType = v
-		}
-	}
-	top, err := hotspot.Top(read(t, file), o)
-	if err != nil {
+	file := filepath.Join(t.TempDir(), name+".pb.gz")
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return top.Unit
-}
-
-func number(t *testing.T, s string) int64 {
-	t.Helper()
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return int64(f)
+	return file
 }
 
 func read(t testing.TB, file string) *hotspot.Profile {
 	t.Helper()
-	b, err := os.ReadFile(file)
+	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := hotspot.Parse(b, hotspot.Limits{})
+	defer f.Close()
+	p, err := hotspot.ParseReader(f, hotspot.Limits{})
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
 	return p
 }
 
-// TestTopEqualsPprof compares every row, in its order, with `go tool pprof`.
-func TestTopEqualsPprof(t *testing.T) {
-	files := realProfiles(t)
+var pprofPath = sync.OnceValues(func() (string, error) {
+	out, err := exec.Command("go", "tool", "-n", "pprof").Output()
+	return strings.TrimSpace(string(out)), err
+})
+
+// runPprof runs `go tool pprof` on files and returns what it prints, untrimmed and
+// in the profile's own unit.
+func runPprof(t *testing.T, unit string, args ...string) string {
+	t.Helper()
+	path, err := pprofPath()
+	if err != nil {
+		t.Skipf("no go tool pprof: %v", err)
+	}
+	cmd := exec.Command(path, append([]string{"-symbolize=none", "-nodefraction=0", "-edgefraction=0", "-nodecount=0", "-unit=" + unit}, args...)...)
+	cmd.Env = append(os.Environ(), "PPROF_BINARY_PATH="+t.TempDir(), "HOME="+t.TempDir(), "GOTOOLCHAIN=local")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, stderr.String())
+	}
+	return string(out)
+}
+
+// percent writes a share as pprof does.
+func percent(ratio float64) string {
+	switch ratio = math.Abs(ratio) * 100; {
+	case ratio >= 99.95 && ratio <= 100.05:
+		return "100%"
+	case ratio >= 1:
+		return fmt.Sprintf("%.2f%%", ratio)
+	}
+	return fmt.Sprintf("%.2g%%", ratio)
+}
+
+// number drops the unit that pprof writes behind a number.
+func number(s string) string { return strings.TrimRight(s, "abcdefghijklmnopqrstuvwxyzBGCUMTP*μ_/") }
+
+var (
+	topRow   = regexp.MustCompile(`^\s*(\S+)\s+(\S+)\s+\S+\s+(\S+)\s+(\S+)\s{2}(.*?)(?: \((?:inline|partial-inline)\))?$`)
+	treeRow  = regexp.MustCompile(`^\s*(\S+)\s+(\S+)\s+\S+\s+(\S+)\s+(\S+) {16}\| (.*)$`)
+	callRow  = regexp.MustCompile(`^\s*(\S+)\s+(\S+) \|   (.*)$`)
+	tagKey   = regexp.MustCompile(`^\s*(.*): Total (\S+) of (\S+)(?: \(\s*(\S+)\))?$`)
+	tagValue = regexp.MustCompile(`^\s*(\S+)(?: \(\s*(\S+)\))?: (.*)$`)
+)
+
+// topOfPprof brings pprof's rows into the form of ours.
+func topOfPprof(t *testing.T, out string) []string {
+	t.Helper()
+	_, body, ok := strings.Cut(out, "cum%\n")
+	if !ok {
+		t.Fatalf("no rows in\n%s", out)
+	}
+	var rows []string
+	for text := range strings.Lines(body) {
+		m := topRow.FindStringSubmatch(strings.TrimSuffix(text, "\n"))
+		if m == nil {
+			t.Fatalf("row %q of pprof", text)
+		}
+		rows = append(rows, strings.Join([]string{number(m[1]), m[2], number(m[3]), m[4], m[5]}, "\t"))
+	}
+	return rows
+}
+
+func topOfOurs(t *testing.T, p *hotspot.Profile, o hotspot.TopOptions) []string {
+	t.Helper()
+	top, err := hotspot.Top(p, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for _, r := range top.Rows {
+		rows = append(rows, fmt.Sprintf("%d\t%s\t%d\t%s\t%s", r.Flat, percent(r.FlatRatio), r.Cum, percent(r.CumRatio), r.Function))
+	}
+	return rows
+}
+
+// graphOfPprof brings the blocks of -peek and -tree into the form of ours. Calls
+// of equal weight stand in no order there, so they are sorted.
+func graphOfPprof(t *testing.T, out string) []string {
+	t.Helper()
+	_, body, ok := strings.Cut(out, "+ context")
+	if !ok {
+		t.Fatalf("no blocks in\n%s", out)
+	}
+	_, body, _ = strings.Cut(body, "\n")
+	var blocks []string
+	for block := range strings.SplitSeq(body, "----------------------------------------------------------+-------------\n") {
+		var entry string
+		var calls []string
+		for text := range strings.Lines(block) {
+			text = strings.TrimSuffix(text, "\n")
+			if m := treeRow.FindStringSubmatch(text); m != nil {
+				entry = strings.Join([]string{number(m[1]), m[2], number(m[3]), m[4], m[5]}, "\t")
+			} else if m := callRow.FindStringSubmatch(text); m != nil {
+				side := "<"
+				if entry != "" {
+					side = ">"
+				}
+				calls = append(calls, strings.Join([]string{side, number(m[1]), m[2], m[3]}, "\t"))
+			} else {
+				t.Fatalf("line %q of pprof", text)
+			}
+		}
+		if entry != "" {
+			slices.Sort(calls)
+			blocks = append(blocks, entry+"\n"+strings.Join(calls, "\n"))
+		}
+	}
+	return blocks
+}
+
+func graphOfOurs(g *hotspot.CallGraph) []string {
+	var blocks []string
+	for _, e := range g.Entries {
+		var calls []string
+		for side, list := range map[string][]hotspot.Call{"<": e.Callers, ">": e.Callees} {
+			for _, c := range list {
+				name := c.Function
+				if c.Inline {
+					name += " (inline)"
+				}
+				calls = append(calls, fmt.Sprintf("%s\t%d\t%s\t%s", side, c.Value, percent(c.Ratio), name))
+			}
+		}
+		slices.Sort(calls)
+		blocks = append(blocks, fmt.Sprintf("%d\t%s\t%d\t%s\t%s\n%s", e.Flat, percent(e.FlatRatio), e.Cum, percent(e.CumRatio), e.Function, strings.Join(calls, "\n")))
+	}
+	return blocks
+}
+
+// minimum writes a value as pprof does with -unit=minimum.
+func minimum(v int64, unit string) string {
+	steps, factor := []string{""}, []float64{1}
+	switch unit {
+	case "bytes":
+		steps, factor = []string{"B", "kB", "MB", "GB", "TB"}, []float64{1, 1 << 10, 1 << 20, 1 << 30, 1 << 40}
+	case "nanoseconds":
+		steps, factor = []string{"ns", "us", "ms", "s", "hrs"}, []float64{1, 1e3, 1e6, 1e9, 3600e9}
+	}
+	i := len(steps) - 1
+	for i > 0 && math.Abs(float64(v)) < factor[i] {
+		i--
+	}
+	if s := strings.TrimSuffix(fmt.Sprintf("%.2f", float64(v)/factor[i]), ".00"); s != "0" {
+		return s + steps[i]
+	}
+	return "0"
+}
+
+func tagsOfPprof(t *testing.T, out string) []string {
+	t.Helper()
+	var rows []string
+	for text := range strings.Lines(out) {
+		text = strings.TrimSuffix(text, "\n")
+		if strings.TrimSpace(text) == "" {
+			continue
+		}
+		text = strings.Replace(text, ":  Total", ": Total", 1)
+		if m := tagKey.FindStringSubmatch(text); m != nil {
+			rows = append(rows, strings.Join([]string{"key", m[1], m[2], m[3]}, "\t"))
+		} else if m := tagValue.FindStringSubmatch(text); m != nil {
+			rows = append(rows, strings.Join([]string{m[1], cmp.Or(m[2], "0%"), strings.TrimSpace(m[3])}, "\t"))
+		} else {
+			t.Fatalf("line %q of pprof", text)
+		}
+	}
+	return rows
+}
+
+func tagsOfOurs(t *testing.T, p *hotspot.Profile, s hotspot.Selection) []string {
+	t.Helper()
+	tags, err := hotspot.Tags(p, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []string
+	for _, k := range tags.Keys {
+		rows = append(rows, fmt.Sprintf("key\t%s\t%s\t%s", k.Key, minimum(k.Value, tags.Unit), minimum(tags.Total, tags.Unit)))
+		for _, v := range k.Values {
+			rows = append(rows, fmt.Sprintf("%s\t%s\t%s", minimum(v.Value, tags.Unit), percent(v.Ratio), v.Label))
+		}
+	}
+	return rows
+}
+
+// same compares rows. Rows that differ in nothing pprof sorts by, and only those,
+// may stand in another order.
+func same(t *testing.T, got, want []string) {
+	t.Helper()
+	key := func(row string) string { // what pprof sorts by
+		f := strings.Split(strings.SplitN(row, "\n", 2)[0], "\t")
+		return strings.Join([]string{f[0], f[len(f)-1]}, "\t")
+	}
+	if slices.Equal(got, want) {
+		return
+	}
+	a, b := slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))
+	for i := range max(len(a), len(b)) {
+		if i >= len(a) || i >= len(b) || a[i] != b[i] {
+			t.Fatalf("%d rows, pprof has %d; the first that differs is\n %s\nof pprof\n %s", len(a), len(b), at(a, i), at(b, i))
+		}
+	}
+	names := map[string]int{}
+	for i := range got {
+		names[key(want[i])]++
+	}
+	for i := range got {
+		if got[i] != want[i] && key(got[i]) != key(want[i]) {
+			t.Fatalf("row %d is\n %s, of pprof\n %s", i, got[i], want[i])
+		}
+	}
+}
+
+func at(rows []string, i int) string {
+	if i < len(rows) {
+		return rows[i]
+	}
+	return "none"
+}
+
+// variant is a selection in our words and in pprof's.
+type variant struct {
+	name string
+	o    hotspot.TopOptions
+	args []string
+}
+
+// variants returns selections that mean something for a profile: its patterns
+// are names that the profile has.
+func variants(t *testing.T, p *hotspot.Profile) []variant {
+	t.Helper()
+	hot, mid := names(t, p)
+	re := regexp.MustCompile
+	sel := func(name string, s hotspot.Selection, args ...string) variant {
+		return variant{name, hotspot.TopOptions{Selection: s}, args}
+	}
+	either := hot + "|" + mid
+	out := []variant{
+		sel("flat", hotspot.Selection{}),
+		{"cum", hotspot.TopOptions{Cum: true}, []string{"-cum"}},
+		sel("focus", hotspot.Selection{Focus: re(mid)}, "-focus="+mid),
+		sel("ignore", hotspot.Selection{Ignore: re(mid)}, "-ignore="+mid),
+		sel("hide", hotspot.Selection{Hide: re(either)}, "-hide="+either),
+		sel("show", hotspot.Selection{Show: re(either)}, "-show="+either),
+		sel("show from", hotspot.Selection{ShowFrom: re(mid)}, "-show_from="+mid),
+		sel("prune from", hotspot.Selection{PruneFrom: re(hot)}, "-prune_from="+hot),
+		sel("all at once", hotspot.Selection{Focus: re(hot), Ignore: re("zzz"), Hide: re("[aeiou]b"), Show: re("[a-z]"), ShowFrom: re("m"), PruneFrom: re(mid)},
+			"-focus="+hot, "-ignore=zzz", "-hide=[aeiou]b", "-show=[a-z]", "-show_from=m", "-prune_from="+mid),
+		sel("relative", hotspot.Selection{Focus: re(mid), Relative: true}, "-focus="+mid, "-relative_percentages"),
+		sel("noinlines", hotspot.Selection{NoInlines: true}, "-noinlines"),
+		sel("filefunctions", hotspot.Selection{Granularity: hotspot.ByFileFunction}, "-filefunctions"),
+		sel("files", hotspot.Selection{Granularity: hotspot.ByFile}, "-files"),
+		sel("lines", hotspot.Selection{Granularity: hotspot.ByLine}, "-lines"),
+		sel("addresses", hotspot.Selection{Granularity: hotspot.ByAddress}, "-addresses"),
+		sel("addresses without inlines", hotspot.Selection{Granularity: hotspot.ByAddress, NoInlines: true}, "-addresses", "-noinlines"),
+		sel("mean", hotspot.Selection{Mean: true}, "-mean"),
+		sel("divided", hotspot.Selection{DivideBy: 3}, "-divide_by=3"),
+		sel("positive", hotspot.Selection{DropNegative: true}, "-drop_negative"),
+	}
+	for i, st := range p.SampleTypes {
+		name := st.Type
+		if i == 0 {
+			name = "0"
+		}
+		out = append(out, sel("type "+name, hotspot.Selection{SampleType: name}, "-sample_index="+name))
+	}
+	tags, err := hotspot.Tags(p, hotspot.Selection{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(tags.Keys) == 0 {
+		return append(out, sel("tagfocus nothing", hotspot.Selection{TagFocus: "nothing"}, "-tagfocus=nothing"))
+	}
+	for _, expr := range []string{"a|e", "bytes=16:64kb", "4096:", ":1kb", "bytes=32b", "route=/|thread", "route:,o"} {
+		out = append(out, sel("tagfocus "+expr, hotspot.Selection{TagFocus: expr}, "-tagfocus="+expr),
+			sel("tagignore "+expr, hotspot.Selection{TagIgnore: expr}, "-tagignore="+expr))
+	}
+	return out
+}
+
+// names returns patterns that match a hot function and one in the middle.
+func names(t *testing.T, p *hotspot.Profile) (hot, mid string) {
+	t.Helper()
+	top, err := hotspot.Top(p, hotspot.TopOptions{Cum: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(top.Rows) == 0 {
+		return "none", "nothing"
+	}
+	quote := func(s string) string {
+		if strings.HasPrefix(s, "[") { // a binary's name stands in brackets, but is matched without
+			s = strings.Trim(s, "[]")
+		}
+		return regexp.QuoteMeta(s)
+	}
+	return quote(top.Rows[0].Function), quote(top.Rows[len(top.Rows)/2].Function)
+}
+
+func unitOf(t *testing.T, p *hotspot.Profile, sampleType string) string {
+	t.Helper()
+	top, err := hotspot.Top(p, hotspot.TopOptions{Selection: hotspot.Selection{SampleType: sampleType}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return top.Unit
+}
+
+// everything compares every selection of every file and every pair, which takes
+// a minute, instead of a third of them.
+var everything = os.Getenv("HOTSPOT_EVERYTHING") != ""
+
+// TestEqualsPprof compares every row of every report, in its order, with `go
+// tool pprof`.
+func TestEqualsPprof(t *testing.T) {
 	if fixtures(t) == "" {
 		t.Log("no folder of real profiles; only the ones generated here are compared")
 	}
-	files = append(files, generated(t)...)
-	for _, file := range files {
-		for _, v := range []struct {
-			name string
-			o    hotspot.TopOptions
-			args []string
-		}{
-			{"flat", hotspot.TopOptions{}, nil},
-			{"cum", hotspot.TopOptions{Cum: true}, []string{"-cum"}},
-			{"focus", hotspot.TopOptions{Selection: hotspot.Selection{Focus: regexp.MustCompile(`runtime|main|_server`)}}, []string{"-focus=runtime|main|_server"}},
-			{"ignore", hotspot.TopOptions{Selection: hotspot.Selection{Ignore: regexp.MustCompile(`malloc|function0`)}}, []string{"-ignore=malloc|function0"}},
-			{"first sample type", hotspot.TopOptions{Selection: hotspot.Selection{SampleType: firstType(t, file)}}, []string{"-sample_index=" + firstType(t, file)}},
-		} {
+	files := append(realProfiles(t), generated(t)...)
+	for n, file := range files {
+		p := read(t, file)
+		for i, v := range variants(t, p) {
+			if !everything && (i+n)%3 != 0 { // each selection still meets a third of the files
+				continue
+			}
 			t.Run(filepath.Base(file)+"/"+v.name, func(t *testing.T) {
 				t.Parallel()
-				want := pprofTop(t, file, v.args...)
-				top, err := hotspot.Top(read(t, file), v.o)
+				unit := unitOf(t, p, v.o.SampleType)
+				same(t, topOfOurs(t, p, v.o), topOfPprof(t, runPprof(t, unit, append([]string{"-top"}, append(v.args, file)...)...)))
+				if i%3 == 0 || everything {
+					same(t, tagsOfOurs(t, p, v.o.Selection), tagsOfPprof(t, runPprof(t, unit, append([]string{"-tags", "-unit=minimum"}, append(v.args, file)...)...)))
+				}
+				if i%4 != 0 && !everything {
+					return
+				}
+				o := hotspot.GraphOptions{Selection: v.o.Selection, Cum: v.o.Cum}
+				tree, err := hotspot.Tree(p, o)
 				if err != nil {
 					t.Fatal(err)
 				}
-				var got []row
-				for _, r := range top.Rows {
-					got = append(got, row{r.Function, r.Flat, r.Cum})
+				same(t, graphOfOurs(tree), graphOfPprof(t, runPprof(t, unit, append([]string{"-tree"}, append(v.args, file)...)...)))
+			})
+		}
+		hot, mid := names(t, p)
+		unit := unitOf(t, p, "")
+		if hot == "none" {
+			continue
+		}
+		t.Run(filepath.Base(file)+"/peek", func(t *testing.T) {
+			t.Parallel()
+			for _, expr := range []string{hot + "|" + mid, "[aeiou]"} {
+				g, err := hotspot.Peek(p, regexp.MustCompile(expr), hotspot.GraphOptions{})
+				if err != nil {
+					t.Fatal(err)
 				}
-				compareRows(t, got, want)
+				same(t, graphOfOurs(g), graphOfPprof(t, runPprof(t, unit, "-peek="+expr, file)))
+			}
+		})
+		t.Run(filepath.Base(file)+"/trimmed tree", func(t *testing.T) {
+			t.Parallel()
+			for _, n := range []int{0, 7, 80} {
+				g, err := hotspot.Tree(p, hotspot.GraphOptions{N: n, NodeFraction: 0.05, EdgeFraction: 0.02, Cum: n == 7})
+				if err != nil {
+					t.Fatal(err)
+				}
+				args := []string{"-tree", "-nodefraction=0.05", "-edgefraction=0.02", "-nodecount=" + strconv.Itoa(n), file}
+				if n == 7 {
+					args = append([]string{"-cum"}, args...)
+				}
+				same(t, graphOfOurs(g), graphOfPprof(t, runPprof(t, unit, args...)))
+			}
+		})
+	}
+}
+
+// TestDiffEqualsPprof compares the difference of pairs with pprof's.
+func TestDiffEqualsPprof(t *testing.T) {
+	var pairs [][2]string
+	if dir := fixtures(t); dir != "" {
+		for _, pair := range [][2]string{
+			{"dd-heap.after.pprof", "dd-heap.before.pprof"}, {"dd-block.after.pprof", "dd-block.before.pprof"},
+			{"gdu-default.pgo", "speedscope-simple.prof"}, {"speedscope-simple.prof", "parca-labels.pb.gz"},
+		} {
+			pairs = append(pairs, [2]string{filepath.Join(dir, pair[0]), filepath.Join(dir, pair[1])})
+		}
+	}
+	all := slices.Sorted(maps.Keys(oddities()))
+	for i, name := range all {
+		for j, other := range all {
+			if everything || (i+j)%6 == 0 {
+				pairs = append(pairs, [2]string{writeOddity(t, name), writeOddity(t, other)})
+			}
+		}
+	}
+	for _, pair := range pairs {
+		p, base := read(t, pair[0]), read(t, pair[1])
+		for _, v := range []struct {
+			name string
+			o    hotspot.DiffOptions
+			args []string
+		}{
+			{"diff_base", hotspot.DiffOptions{}, []string{"-diff_base=" + pair[1]}},
+			{"base", hotspot.DiffOptions{Subtract: true}, []string{"-base=" + pair[1]}},
+			{"normalized", hotspot.DiffOptions{Normalize: true}, []string{"-normalize", "-diff_base=" + pair[1]}},
+		} {
+			t.Run(filepath.Base(pair[0])+"-"+filepath.Base(pair[1])+"/"+v.name, func(t *testing.T) {
+				t.Parallel()
+				d, err := hotspot.Diff(p, base, v.o)
+				if err != nil {
+					if out := pprofError(t, append(v.args, "-top", pair[0])...); out == "" {
+						t.Fatalf("%v, but pprof compares them", err)
+					}
+					return
+				}
+				unit := unitOf(t, d, "")
+				same(t, topOfOurs(t, d, hotspot.TopOptions{}), topOfPprof(t, runPprof(t, unit, append(v.args, "-top", pair[0])...)))
+				if d.Samples() > 0 && !v.o.Normalize {
+					same(t, tagsOfOurs(t, d, hotspot.Selection{}), tagsOfPprof(t, runPprof(t, unit, append(v.args, "-tags", "-unit=minimum", pair[0])...)))
+				}
 			})
 		}
 	}
 }
 
-func firstType(t *testing.T, file string) string {
+// pprofError returns what pprof complains about, "" if it does not.
+func pprofError(t *testing.T, args ...string) string {
 	t.Helper()
-	return read(t, file).SampleTypes[0].Type
-}
-
-// compareRows compares values to what pprof prints of them: two decimals, cut
-// when it scales.
-func compareRows(t *testing.T, got, want []row) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Errorf("%d rows, pprof has %d", len(got), len(want))
+	path, err := pprofPath()
+	if err != nil {
+		t.Skipf("no go tool pprof: %v", err)
 	}
-	for i := range min(len(got), len(want)) {
-		if got[i] != want[i] {
-			t.Fatalf("row %d is\n %+v, of pprof\n %+v", i, got[i], want[i])
-		}
+	cmd := exec.Command(path, append([]string{"-symbolize=none"}, args...)...)
+	cmd.Env = append(os.Environ(), "PPROF_BINARY_PATH="+t.TempDir(), "HOME="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return ""
 	}
-}
-
-// generated writes small profiles with the oddities that parsers trip over.
-func generated(t *testing.T) []string {
-	t.Helper()
-	dir := t.TempDir()
-	var files []string
-	for name, p := range oddities() {
-		file := filepath.Join(dir, name+".pb.gz")
-		var b bytes.Buffer
-		if err := p.Write(&b); err != nil {
-			t.Fatal(fmt.Errorf("%s: %w", name, err))
-		}
-		if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		files = append(files, file)
-	}
-	return files
+	return string(out)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -308,10 +309,10 @@ func (d *decoder) str(i uint64, err *error) string {
 func (d *decoder) resolveHeader() (err error) {
 	p := d.p
 	for _, v := range d.sampleTypes {
-		p.SampleTypes = append(p.SampleTypes, ValueType{d.str(v.typ, &err), d.str(v.unit, &err)})
+		p.SampleTypes = append(p.SampleTypes, ValueType{strings.Clone(d.str(v.typ, &err)), strings.Clone(d.str(v.unit, &err))}) // who keeps them keeps no profile
 	}
-	p.PeriodType = ValueType{d.str(d.periodType.typ, &err), d.str(d.periodType.unit, &err)}
-	p.DefaultSampleType = d.str(d.defaultType, &err)
+	p.PeriodType = ValueType{strings.Clone(d.str(d.periodType.typ, &err)), strings.Clone(d.str(d.periodType.unit, &err))}
+	p.DefaultSampleType = strings.Clone(d.str(d.defaultType, &err))
 	p.dropFrames, p.keepFrames = d.str(d.drop, &err), d.str(d.keep, &err)
 	if d.timeNanos != 0 {
 		p.Time = time.Unix(0, d.timeNanos).UTC()

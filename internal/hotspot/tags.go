@@ -50,11 +50,14 @@ func Tags(p *Profile, s Selection) (*TagReport, error) {
 			totals[key] += t.value
 		}
 	})
+	if h.Total < 0 {
+		h.Total = 0 // a mean may be: pprof tells no shares of it
+	}
 	out := &TagReport{Keys: []TagKey{}}
 	for key, values := range sums {
-		k := TagKey{Key: key, Value: v.out(totals[key]), Ratio: h.ratio(totals[key])}
+		k := TagKey{Key: strings.Clone(key), Value: v.out(totals[key]), Ratio: h.ratio(totals[key])}
 		for text, sum := range values {
-			k.Values = append(k.Values, TagValue{text, v.out(sum), h.ratio(sum)})
+			k.Values = append(k.Values, TagValue{strings.Clone(text), v.out(sum), h.ratio(sum)})
 		}
 		slices.SortFunc(k.Values, func(a, b TagValue) int {
 			return cmp.Or(cmp.Compare(abs(b.Value), abs(a.Value)), strings.Compare(a.Label, b.Label))

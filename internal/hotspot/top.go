@@ -18,13 +18,14 @@ type TopOptions struct {
 
 // Function is what a profile says about one function, or what the granularity
 // makes of it. File and StartLine may be unknown; Samples counts the samples it
-// was seen in.
+// was seen in. The names belong to the profile: who keeps them keeps all of it.
 type Function struct {
-	Name      string
-	File      string
-	StartLine int64
-	Flat, Cum int64
-	Samples   int64
+	Name                string
+	File                string
+	StartLine           int64
+	Flat, Cum           int64
+	FlatRatio, CumRatio float64
+	Samples             int64
 }
 
 // Top returns the functions of p with their values as `go tool pprof -top`
@@ -44,9 +45,9 @@ func Top(p *Profile, o TopOptions) (api.ProfileTop, error) {
 		fns = fns[:o.N]
 	}
 	for _, f := range fns {
-		t.Rows = append(t.Rows, api.TopEntry{
-			Function: f.Name, File: f.File,
-			Flat: f.Flat, FlatRatio: h.ratio(f.Flat), Cum: f.Cum, CumRatio: h.ratio(f.Cum),
+		t.Rows = append(t.Rows, api.TopEntry{ // a copy of the names, so that they do not keep the whole profile
+			Function: strings.Clone(f.Name), File: strings.Clone(f.File),
+			Flat: f.Flat, FlatRatio: f.FlatRatio, Cum: f.Cum, CumRatio: f.CumRatio,
 		})
 	}
 	return t, nil
@@ -77,7 +78,10 @@ func functionsOf(p *Profile, o TopOptions) ([]Function, Header, error) {
 	for i, x := range order {
 		n := &v.nodes[x]
 		flat, cum := t.values(x)
-		out[i] = Function{Name: n.printable(), Flat: v.out(flat), Cum: v.out(cum), Samples: t.count[x]}
+		out[i] = Function{
+			Name: n.printable(), Samples: t.count[x],
+			Flat: v.out(flat), FlatRatio: h.ratio(flat), Cum: v.out(cum), CumRatio: h.ratio(cum),
+		}
 		if n.fn >= 0 {
 			f := p.functions[n.fn]
 			out[i].File, out[i].StartLine = p.strings[f.file], f.startLine
