@@ -6,12 +6,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/pprof/profile"
+
+	"github.com/pulsectl/pulsectl/internal/hotspot"
 )
 
 // BenchmarkProfilesTop reads a generated CPU profile in a process of its own,
@@ -38,6 +41,61 @@ func BenchmarkProfilesTop(b *testing.B) {
 		writeProfile(b, file, n)
 		b.Run(fmt.Sprintf("samples=%d/impl=pulsectl", n), process(pulsectl, "profiles", "top", "-n", "20", file))
 		b.Run(fmt.Sprintf("samples=%d/impl=pprof", n), process(strings.TrimSpace(string(pprof)), "-top", "-nodecount=20", file))
+	}
+}
+
+// BenchmarkFlameTree makes the call tree of a generated profile of 250,000
+// different stacks, parsed before: whole, and as far as a screen shows it. The
+// peer is a tree with a map a node, as tools have that are built on pprof's library.
+func BenchmarkFlameTree(b *testing.B) {
+	file := filepath.Join(b.TempDir(), "cpu.pb.gz")
+	writeProfile(b, file, 250_000)
+	data := must(os.ReadFile(file))
+	parsed := must(hotspot.Parse(data, hotspot.Limits{}))
+	for what, nodes := range map[string]int{"whole": -1, "screen": 0} {
+		b.Run("nodes="+what+"/impl=pulsectl", func(b *testing.B) {
+			defer track(b)()
+			for b.Loop() {
+				must(hotspot.Flame(parsed, hotspot.FlameOptions{MaxNodes: nodes}))
+			}
+		})
+	}
+	if !*slow {
+		return
+	}
+	p := must(profile.ParseData(data))
+	b.Run("nodes=whole/impl=maps", func(b *testing.B) {
+		defer track(b)()
+		for b.Loop() {
+			root := &mapNode{}
+			for _, s := range p.Sample {
+				root.add(s)
+			}
+		}
+	})
+}
+
+type mapNode struct {
+	value    int64
+	children map[string]*mapNode
+}
+
+func (n *mapNode) add(s *profile.Sample) {
+	v := s.Value[len(s.Value)-1]
+	n.value += v
+	for _, l := range slices.Backward(s.Location) {
+		for _, ln := range slices.Backward(l.Line) {
+			c := n.children[ln.Function.Name]
+			if c == nil {
+				if n.children == nil {
+					n.children = map[string]*mapNode{}
+				}
+				c = &mapNode{}
+				n.children[ln.Function.Name] = c
+			}
+			c.value += v
+			n = c
+		}
 	}
 }
 

@@ -38,4 +38,5 @@ var goals = []goal{
 	{row: "a whole request: metrics, 5 spans, watch, breaker", bench: "WholeRequest", ns: 3000, allocs: -1},
 	{row: "`profiles top`, 20,000 samples, whole process", bench: "ProfilesTop/samples=20000", ns: 40e6, allocs: -1},
 	{row: "`profiles top`, 800,000 samples, whole process", bench: "ProfilesTop/samples=800000", ns: 1.2e9, allocs: -1, ratio: 100, rss: 400e6},
+	{row: "flame tree of 250,000 samples, 14 million nodes", bench: "FlameTree/nodes=whole", ns: 1.5e9, allocs: -1},
 }
