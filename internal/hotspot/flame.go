@@ -10,7 +10,7 @@ import (
 
 // maxFlameFrames bounds the stacks that a flame graph is made of, at four bytes
 // a location.
-const maxFlameFrames = 128 << 20
+const maxFlameFrames = 64 << 20
 
 // FlameOptions says what [Flame] draws. The zero value is the whole profile
 // from its roots.
@@ -73,10 +73,12 @@ func Flame(p *Profile, o FlameOptions) (*FlameGraph, error) {
 	if b.limit == 0 {
 		b.limit = 1 << 18
 	}
+	b.samples = make([]flameSample, 0, min(p.Samples(), maxStacks))
+	b.stacks = make([]uint32, 0, min(p.frames, maxFlameFrames))
 	var full bool
 	b.g.Header = v.each(func(t *taken) { full = full || !b.collect(t) })
 	if full {
-		return nil, fmt.Errorf("%w: its stacks have more than %d frames", ErrTooLarge, maxFlameFrames)
+		return nil, fmt.Errorf("%w: more than %d samples or %d frames in them", ErrTooLarge, maxStacks, maxFlameFrames)
 	}
 	b.build()
 	return b.g, nil
@@ -112,8 +114,9 @@ type flameBuilder struct {
 	g     *FlameGraph
 	limit int
 
-	wanted  []bool   // nodes that Function names
-	stacks  []uint32 // locations of all samples
+	bare    FlameNode // what samples without a stack come to
+	wanted  []bool    // nodes that Function names
+	stacks  []uint32  // locations of all samples
 	samples []flameSample
 	order   []uint32 // samples, those of a node side by side
 	spare   []uint32
@@ -144,13 +147,17 @@ func (b *flameBuilder) collect(t *taken) bool {
 	if b.v.divisor >= 0 && t.divisor != 0 {
 		value /= t.divisor
 	}
-	if value == 0 {
+	if value = b.v.out(value); value == 0 {
 		return true
 	}
-	if len(b.stacks)+len(t.stack) > maxFlameFrames {
+	if len(t.stack) == 0 && b.o.Function == "" {
+		b.bare.Value, b.bare.Width = b.bare.Value+value, b.bare.Width+abs(value)
+		return true
+	}
+	if len(b.stacks)+len(t.stack) > maxFlameFrames || len(b.samples) == maxStacks {
 		return false
 	}
-	s := flameSample{span: span{uint32(len(b.stacks)), 0}, value: b.v.out(value)}
+	s := flameSample{span: span{uint32(len(b.stacks)), 0}, value: value}
 	b.stacks = append(b.stacks, t.stack...)
 	s.to = uint32(len(b.stacks))
 	if b.o.Function == "" || b.seek(&s) {
@@ -206,7 +213,7 @@ func (b *flameBuilder) step(s *flameSample) {
 }
 
 func (b *flameBuilder) build() {
-	root := FlameNode{Frame: -1, Parent: -1}
+	root := FlameNode{Frame: -1, Parent: -1, Value: b.bare.Value, Self: b.bare.Value, Width: b.bare.Width}
 	b.order, b.spare = make([]uint32, len(b.samples)), make([]uint32, len(b.samples))
 	for i := range b.samples {
 		b.order[i] = uint32(i)

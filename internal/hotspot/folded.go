@@ -51,6 +51,9 @@ func (f *folding) add(line string) error {
 		return bad("line %d ends with %.20q, want a number", f.lines+1, line[blank+1:])
 	}
 	f.lines++
+	if strings.Count(line, ";") >= maxDepth {
+		return bad("line %d is deeper than %d", f.lines, maxDepth)
+	}
 	f.stack = f.stack[:0]
 	for rest := line[:blank]; len(rest) > 0; { // leaf first
 		cut := strings.LastIndexByte(rest, ';')

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -237,27 +236,6 @@ func TestNames(t *testing.T) {
 		}
 		if got := hotspot.PackageOf(tt.name); got != tt.pkg {
 			t.Errorf("PackageOf(%q) = %q, want %q", tt.name, got, tt.pkg)
-		}
-	}
-}
-
-// TestMemoryIsBounded feeds messages that expand as much as they can.
-func TestMemoryIsBounded(t *testing.T) {
-	const size = 4 << 20
-	for name, unit := range map[string][]byte{
-		"strings": {0x32, 0}, "locations": {0x22, 0}, "functions": {0x2a, 0}, "mappings": {0x1a, 0}, "samples": {0x12, 0}, "types": {0x0a, 0},
-		"lines": {0x22, 4, 0x22, 0, 0x22, 0}, "labels": {0x12, 4, 0x1a, 2, 0x18, 1},
-	} {
-		in := bytes.Repeat(unit, size/len(unit))
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		_, err := hotspot.Parse(in, hotspot.Limits{})
-		runtime.ReadMemStats(&after)
-		if err == nil {
-			t.Errorf("%s: parsed", name)
-		}
-		if used := after.TotalAlloc - before.TotalAlloc; used > 80*size {
-			t.Errorf("%s: %d bytes allocated over time for %d", name, used, size)
 		}
 	}
 }

@@ -9,8 +9,9 @@ import (
 )
 
 // maxLegacy bounds what is handed to pprof's own parser, which builds a graph
-// of pointers; real profiles of these formats are well under a megabyte.
-const maxLegacy = 32 << 20
+// of pointers, sixty times what it reads; real profiles of these formats are well
+// under a megabyte.
+const maxLegacy = 4 << 20
 
 // isText tells whether b holds no control characters but white space.
 func isText(b string) bool {

@@ -71,10 +71,11 @@ type Profile struct {
 
 	// Samples stay in their message, which takes less memory than any form that
 	// a pass could read faster: a pass over 100 MB costs 0.2 s.
-	raw                 string
-	sampleAt, sampleEnd []uint32 // of sample i: where its message begins and ends in raw
-	locationIDs         index
-	hasBase             bool // some sample may be of the base of a difference
+	raw         string
+	sampleAt    []uint32 // of sample i: where its length stands in raw, which its message follows
+	frames      int      // in all stacks
+	locationIDs index
+	hasBase     bool // some sample may be of the base of a difference
 }
 
 // form is the encoding a profile came in.

@@ -44,6 +44,9 @@ func read(r io.Reader, lim Limits) (string, error) {
 	return out.String(), nil
 }
 
+// maxDeflate is what a byte of deflate can become at most.
+const maxDeflate = 1032
+
 // sizeOf guesses what r holds once inflated, from what its end says as far as
 // that is possible: pages that stay untouched cost no memory.
 func sizeOf(r io.Reader, lim Limits) int {
@@ -71,5 +74,5 @@ func sizeOf(r io.Reader, lim Limits) int {
 	if _, err := at.ReadAt(tail[:], size-4); err != nil {
 		return 0
 	}
-	return int(min(int64(binary.LittleEndian.Uint32(tail[:])), int64(lim.MaxRaw), 32*size))
+	return int(min(int64(binary.LittleEndian.Uint32(tail[:])), int64(lim.MaxRaw), maxDeflate*size))
 }

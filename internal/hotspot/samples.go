@@ -23,7 +23,7 @@ func (p *Profile) checkSamples(count int) error {
 	p.sampleAt = make([]uint32, 0, count)
 	var s sample
 	m := message{b: p.raw}
-	for m.next() {
+	for at := 0; m.next(); at = len(p.raw) - len(m.b) {
 		if m.field != 2 {
 			continue // its form was checked before
 		}
@@ -34,8 +34,9 @@ func (p *Profile) checkSamples(count int) error {
 		if err := p.decode(body, &s, true); err != nil {
 			return err
 		}
-		p.sampleAt = append(p.sampleAt, uint32(len(p.raw)-len(m.b)-len(body)))
-		p.sampleEnd = append(p.sampleEnd, uint32(len(p.raw)-len(m.b)))
+		_, tag := varint(p.raw[at:])
+		p.sampleAt = append(p.sampleAt, uint32(at+tag))
+		p.frames += len(s.stack)
 	}
 	return m.err
 }
@@ -51,7 +52,9 @@ func (p *Profile) eachSample(labels bool, f func(i int, s *sample)) {
 
 // sample reads sample i, which was checked when the profile was parsed.
 func (p *Profile) sample(i int, s *sample, labels bool) {
-	if err := p.decode(p.raw[p.sampleAt[i]:p.sampleEnd[i]], s, labels); err != nil {
+	b := p.raw[p.sampleAt[i]:]
+	size, n := varint(b)
+	if err := p.decode(b[n:n+int(size)], s, labels); err != nil {
 		panic(err) // unreachable: the bytes are those that were checked
 	}
 }
@@ -66,13 +69,7 @@ func (p *Profile) decode(b string, s *sample, labels bool) error {
 		case 1:
 			err = p.decodeStack(&m, s)
 		case 2:
-			err = m.uints(func(v uint64) error {
-				if len(s.values) == len(p.SampleTypes) {
-					return bad("a sample has more than %d values for as many types", len(p.SampleTypes))
-				}
-				s.values = append(s.values, int64(v))
-				return nil
-			})
+			err = p.decodeValues(&m, s)
 		case 3:
 			if labels {
 				err = p.decodeLabel(&m, s)
@@ -121,6 +118,30 @@ func (p *Profile) decodeStack(m *message, s *sample) error {
 	return nil
 }
 
+// decodeValues reads values, packed or one alone.
+func (p *Profile) decodeValues(m *message, s *sample) error {
+	b := ""
+	if m.wire == wireVarint {
+		s.values = append(s.values, int64(m.value))
+	} else {
+		var err error
+		if b, err = m.bytes(); err != nil {
+			return err
+		}
+	}
+	for len(b) > 0 && len(s.values) <= len(p.SampleTypes) {
+		v, n := varint(b)
+		if n == 0 {
+			return errVarint
+		}
+		s.values, b = append(s.values, int64(v)), b[n:]
+	}
+	if len(s.values) > len(p.SampleTypes) {
+		return bad("a sample has more than %d values for as many types", len(p.SampleTypes))
+	}
+	return nil
+}
+
 func (p *Profile) push(id uint64, s *sample) error {
 	loc := p.locationIDs.find(id)
 	switch {
@@ -136,19 +157,23 @@ func (p *Profile) push(id uint64, s *sample) error {
 func (p *Profile) decodeLabel(m *message, s *sample) error {
 	var key, str, unit uint64
 	var num int64
-	err := m.message(func(f *message) error {
+	b, err := m.bytes()
+	for f := (message{b: b}); err == nil; {
+		if !f.next() {
+			err = f.err
+			break
+		}
 		switch f.field {
 		case 1:
-			return f.uint(&key)
+			err = f.uint(&key)
 		case 2:
-			return f.uint(&str)
+			err = f.uint(&str)
 		case 3:
-			return f.int(&num)
+			err = f.int(&num)
 		case 4:
-			return f.uint(&unit)
+			err = f.uint(&unit)
 		}
-		return nil
-	})
+	}
 	if err != nil || (str == 0 && num == 0 && unit == 0) {
 		return err // pprof leaves out labels without a value
 	}

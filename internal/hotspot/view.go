@@ -237,8 +237,9 @@ func (v *view) each(f func(*taken)) Header {
 	h, p := v.header(), v.p
 	counts := p.countIndex()
 	var all, base sums
+	var t taken // one for all, since it is handed out by its address
 	p.eachSample(v.labels || v.focused != nil || v.ignored != nil || p.hasBase, func(i int, s *sample) {
-		t := taken{number: i, value: s.values[v.at], count: 1, labels: s.labels}
+		t = taken{number: i, value: s.values[v.at], count: 1, labels: s.labels}
 		if v.divisor >= 0 {
 			t.divisor = s.values[v.divisor]
 		}
