@@ -88,7 +88,10 @@ func Compare(p, base *Profile, o CompareOptions) (*Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.SampleType = cmp.Or(o.SampleType, p.SampleTypes[after.v.at].Type)
+	o.SampleType = p.SampleTypes[after.v.at].Type
+	if !slices.ContainsFunc(base.SampleTypes, func(t ValueType) bool { return t.Type == o.SampleType }) {
+		return nil, fmt.Errorf("the base has no %s, but %s: they cannot be compared", p.SampleTypes[after.v.at], typesOf(base))
+	}
 	before, err := survey(base, o.Selection)
 	if err != nil {
 		return nil, fmt.Errorf("the base: %w", err)
@@ -141,8 +144,15 @@ func survey(p *Profile, s Selection) (*surveyed, error) {
 				key = binary.AppendUvarint(key, uint64(nodes[ni]))
 			}
 		}
-		out.stacks[string(key)] += s.value
+		if _, ok := out.stacks[string(key)]; ok || len(out.stacks) < maxStacks {
+			out.stacks[string(key)] += s.value
+		} else {
+			err = fmt.Errorf("%w: more than %d different stacks", ErrTooLarge, maxStacks)
+		}
 	})
+	if err != nil {
+		return nil, err
+	}
 	for x := range v.nodes {
 		n := &v.nodes[x]
 		out.names[x] = n.printable()

@@ -141,10 +141,13 @@ func typesOf(p *Profile) string {
 func agree(sources []*source) ([]ValueType, ValueType, error) {
 	first := sources[0].p
 	var types []ValueType
-	for _, t := range first.SampleTypes {
+	for n, t := range first.SampleTypes {
 		at := make([]int, len(sources))
 		for i, s := range sources {
-			at[i] = slices.IndexFunc(s.p.SampleTypes, func(o ValueType) bool { return o.Type == t.Type })
+			have := s.p.SampleTypes
+			if at[i] = n; n >= len(have) || have[n].Type != t.Type {
+				at[i] = slices.IndexFunc(have, func(o ValueType) bool { return o.Type == t.Type })
+			}
 		}
 		if slices.Contains(at, -1) {
 			continue
@@ -204,7 +207,9 @@ func merge(sources []*source) (*Profile, error) {
 	}
 	m.header(sources, types, period)
 	for _, s := range sources {
-		m.add(s)
+		if m.add(s); len(m.bodies) > maxStacks {
+			return nil, fmt.Errorf("%w: more than %d different stacks", ErrTooLarge, maxStacks)
+		}
 	}
 	return parseProto(string(m.finish()), Limits{MaxRaw: math.MaxInt})
 }
@@ -288,7 +293,9 @@ func (m *merger) add(s *source) {
 		m.labels(x.labels, s.label)
 		at, ok := m.samples[string(m.key)]
 		if !ok {
-			at = len(m.bodies)
+			if at = len(m.bodies); at > maxStacks {
+				return
+			}
 			body := string(m.key)
 			m.samples[body] = at
 			m.bodies = append(m.bodies, body)
