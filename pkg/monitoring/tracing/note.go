@@ -15,7 +15,7 @@ type note struct {
 }
 
 const (
-	noteBytes   = 64 // a note's place in the map
+	noteBytes   = 16 // what a note takes beside its text
 	maxProfiles = 16
 )
 
@@ -27,14 +27,18 @@ const (
 )
 
 func (n *note) append(dst []byte) []byte {
-	for _, a := range n.metadata {
-		dst = otlp.AppendAttr(dst, noteMetadata, a)
+	for i := range n.metadata {
+		if a := &n.metadata[i]; a.Value.Kind == otlp.KindString {
+			dst = otlp.AppendTextAttr(dst, noteMetadata, a.Key, a.Value.Str)
+		} else {
+			dst = otlp.AppendAttr(dst, noteMetadata, *a)
+		}
 	}
 	if n.requestID != "" {
-		dst = otlp.AppendAttr(dst, noteFacts, otlp.KeyValue{Key: "request_id", Value: otlp.String(n.requestID)})
+		dst = otlp.AppendTextAttr(dst, noteFacts, "request_id", n.requestID)
 	}
 	if n.userID != "" {
-		dst = otlp.AppendAttr(dst, noteFacts, otlp.KeyValue{Key: "user_id", Value: otlp.String(n.userID)})
+		dst = otlp.AppendTextAttr(dst, noteFacts, "user_id", n.userID)
 	}
 	for _, id := range n.profiles {
 		dst = otlp.AppendAttr(dst, noteProfiles, otlp.KeyValue{Value: otlp.String(id)})
@@ -95,9 +99,8 @@ func (s *Store) annotate(p uint32, more *note) {
 	if more.empty() {
 		return
 	}
-	before, found := s.notes[p]
-	n := *more
-	if found {
+	x, n := &s.traces, *more
+	if before := x.notes[p]; before != "" {
 		old, err := readNote(before)
 		if err == nil {
 			old.merge(more)
@@ -106,11 +109,11 @@ func (s *Store) annotate(p uint32, more *note) {
 		s.bytes.Add(-noteBytes - int64(len(before)))
 	}
 	s.scratch = n.append(s.scratch[:0])
-	s.notes[p] = string(s.scratch)
+	x.notes[p] = string(s.scratch)
 	s.bytes.Add(noteBytes + int64(len(s.scratch)))
-	s.traces.flags[p] |= noted
+	x.flags[p] |= noted
 	if len(n.profiles) > 0 {
-		s.traces.flags[p] |= profiled
+		x.flags[p] |= profiled
 	}
 }
 
@@ -119,7 +122,7 @@ func (s *Store) suggest(p uint32, n *note) {
 	if n.empty() {
 		return
 	}
-	if own, err := readNote(s.notes[p]); err == nil {
+	if own, err := readNote(s.traces.notes[p]); err == nil {
 		n.merge(&own)
 	}
 	s.annotate(p, n)

@@ -96,7 +96,6 @@ type Store struct {
 	traces      index
 	shelves     [numShelves]shelf
 	families    map[uint32]*family // of traces with many spans, by their place
-	notes       map[uint32]string  // by the place of their trace
 	services    map[string]int     // numbers of their bits, at most maxServiceBits
 	locals      map[string]*sender // this process, by scope
 	unpacked    []*chunk           // full ones
@@ -140,7 +139,7 @@ func New(o Options) (*Store, error) {
 	s := &Store{
 		opts: o, masker: newMasker(o.Mask), resource: localResource(o.Service),
 		chunkBytes: int(min(max(o.MaxBytes/32, 16<<10), chunkBytes)),
-		traces:     newIndex(), families: map[uint32]*family{}, notes: map[uint32]string{}, services: map[string]int{},
+		traces:     newIndex(), families: map[uint32]*family{}, services: map[string]int{},
 	}
 	s.provider = &provider{store: s}
 	s.initActive()
