@@ -40,7 +40,7 @@ func (m *Monitor) Quiet(next http.Handler) http.Handler {
 func (m *Monitor) record(next http.Handler, traced func(path string) bool) http.Handler {
 	_, routes := next.(*http.ServeMux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rq := &request{m: m, start: time.Now(), routed: routes}
+		rq := &request{m: m, start: m.clock.now(), routed: routes}
 		rq.rw.ResponseWriter = w
 		m.Metrics.Begin()
 		if traced(r.URL.Path) {
@@ -109,15 +109,20 @@ func (rq *request) identify(r *http.Request, trace tracing.TraceID) string {
 
 // remote returns the span in another process that the request came from, if
 // its headers tell one.
-func remote(r *http.Request) trace.SpanContext {
-	if len(r.Header["Traceparent"]) == 0 {
+func remote(h http.Header) trace.SpanContext {
+	parents := h["Traceparent"]
+	if len(parents) == 0 {
 		return trace.SpanContext{} // before the parser words an error
 	}
-	sc, err := tracing.ParseTraceparent(r.Header["Traceparent"][0])
-	if err != nil || len(r.Header["Tracestate"]) == 0 {
+	sc, err := tracing.ParseTraceparent(parents[0])
+	if err != nil {
 		return sc
 	}
-	if state, err := trace.ParseTraceState(strings.Join(r.Header["Tracestate"], ",")); err == nil {
+	states := h["Tracestate"]
+	if len(states) == 0 {
+		return sc
+	}
+	if state, err := trace.ParseTraceState(strings.Join(states, ",")); err == nil {
 		sc = sc.WithTraceState(state)
 	}
 	return sc
@@ -127,7 +132,7 @@ func remote(r *http.Request) trace.SpanContext {
 // is not sampled, so that neither it nor what it calls is recorded, and its log
 // lines have a trace id all the same.
 func (rq *request) pass(r *http.Request) *http.Request {
-	from := remote(r)
+	from := remote(r.Header)
 	id := from.TraceID()
 	if !from.IsValid() {
 		id = tracing.NewTraceID()
@@ -140,7 +145,7 @@ func (rq *request) pass(r *http.Request) *http.Request {
 
 // begin takes a place in the table of requests in flight and starts the trace.
 func (rq *request) begin(r *http.Request) *http.Request {
-	m, from := rq.m, remote(r)
+	m, from := rq.m, remote(r.Header)
 	parent := from
 	if !parent.IsValid() {
 		parent = trace.SpanContextFromContext(r.Context()) // of another instrumentation before this one
@@ -161,7 +166,7 @@ func (rq *request) begin(r *http.Request) *http.Request {
 	ctx, span := m.Traces.Start(rq, name, tracing.StartOptions{Kind: trace.SpanKindServer, Time: rq.start, Remote: from, TraceID: id})
 	span.Describe(rq.id, "",
 		attribute.String("http.method", r.Method), attribute.String("http.url", url),
-		attribute.String("http.user_agent", r.UserAgent()), attribute.String("http.remote_addr", r.RemoteAddr))
+		attribute.String("http.user_agent", first(r.Header, "User-Agent")), attribute.String("http.remote_addr", r.RemoteAddr))
 	rq.traced, rq.span = true, span
 	return r.WithContext(ctx)
 }
@@ -187,10 +192,19 @@ func described(r *http.Request) (name, url string) {
 	return whole[:n], whole[n:]
 }
 
+// first is [http.Header.Get] of a name that is in the form that a header keeps:
+// Get has to see to that at each call, which makes it 20 ns of 15.
+func first(h http.Header, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
 // wantsProfile tells whether an operator asks for this request's profile.
 func (m *Monitor) wantsProfile(r *http.Request) bool {
-	asked := strings.EqualFold(r.Header.Get("X-Enable-Profiling"), "true") ||
-		strings.Contains(r.URL.RawQuery, "profile=true") && r.URL.Query().Get("profile") == "true"
+	asked := strings.EqualFold(first(r.Header, "X-Enable-Profiling"), "true") ||
+		r.URL.RawQuery != "" && strings.Contains(r.URL.RawQuery, "profile=true") && r.URL.Query().Get("profile") == "true"
 	return asked && m.server.Trusted(r, "X-Pulsectl-Token")
 }
 

@@ -115,6 +115,7 @@ type Monitor struct {
 	server  *server.Server
 	tracer  trace.TracerProvider
 	started time.Time
+	clock   clock
 	mux     atomic.Pointer[http.ServeMux] // that Mount got last
 	intakes atomic.Pointer[[]string]      // the paths that Receive got
 	jaeger  atomic.Bool                   // whether ServeJaeger has been called
