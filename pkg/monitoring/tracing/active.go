@@ -285,13 +285,12 @@ func (a *active) land() {
 // reset empties a that has landed. What has become large is not kept.
 func (a *active) reset() {
 	l := &a.local
-	clear(l.metadata)
 	clear(l.scopes)
 	*l = local{metadata: l.metadata[:0], scopes: l.scopes[:0], buf: l.buf, spans: l.spans}
 	if cap(l.buf) > 2*landAt {
 		l.buf = nil
 	}
-	if len(a.slots) > 32 || len(l.metadata) > 64 || len(l.scopes) > 64 {
+	if len(a.slots) > 32 || cap(l.metadata) > 4<<10 || len(l.scopes) > 64 {
 		a.slots, a.free, l.metadata, l.scopes = nil, 0, nil, nil
 	}
 	a.clock, a.base, a.landed, a.used, a.charged, a.handles = time.Time{}, 0, 0, 0, 0, nil

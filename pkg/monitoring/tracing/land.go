@@ -1,7 +1,5 @@
 package tracing
 
-import "github.com/pulsectl/pulsectl/internal/otlp"
-
 // local is what a trace of this process hands to the store: when none of its
 // spans runs any more, and before that each time the ended ones have grown to
 // landAt bytes. Spans come once; what was said of the trace comes again with
@@ -10,7 +8,8 @@ type local struct {
 	trace             TraceID
 	at                int64 // now
 	requestID, userID string
-	metadata          []otlp.KeyValue
+	metadata          []byte // encoded as in a note
+	facts             int    // attributes in metadata
 	profiles          []string    // ids linked while it was active
 	spans             []localSpan // in the order of their ends
 	buf               []byte      // encoded Span messages (without tag and length), one behind the other
@@ -35,7 +34,18 @@ func (l *local) name(sp *localSpan) []byte {
 	return l.message(sp)[sp.nameOff : sp.nameOff+sp.nameN]
 }
 
-func (l *local) note() note { return note{l.requestID, l.userID, l.metadata, l.profiles} }
+// note returns what was said of the trace. It aliases metadata.
+func (l *local) note() note {
+	n, _ := readNote(alias(l.metadata)) // as it was written
+	n.requestID, n.userID, n.profiles = l.requestID, l.userID, l.profiles
+	return n
+}
+
+// appendNote appends the same as [note.append] writes it.
+func (l *local) appendNote(dst []byte) []byte {
+	n := note{requestID: l.requestID, userID: l.userID, profiles: l.profiles}
+	return n.append(append(dst, l.metadata...))
+}
 
 // land keeps the spans of l. The caller may hold the mu of their active trace,
 // so nothing in here waits for one.
@@ -46,8 +56,7 @@ func (s *Store) land(l *local) {
 	s.mu.Lock()
 	sequence := s.sequence(plain)
 	p := s.keepOwn(l)
-	n := l.note()
-	s.annotate(p, &n)
+	s.annotateOwn(p, l)
 	s.settle()
 	waiting := len(s.unpacked)
 	var senders []*sender
@@ -78,8 +87,7 @@ func (s *Store) localSenders(l *local) []*sender {
 // told is l as the log is told of it. Of the senders it reads what never
 // changes.
 func (l *local) told(senders []*sender) *form {
-	f, n := newForm(plain), l.note()
-	encoded := string(n.append(nil))
+	f, encoded := newForm(plain), string(l.appendNote(nil))
 	for i := range l.spans {
 		sp := &l.spans[i]
 		f.put(l.message(sp), sp.outcome, senders[sp.scope])

@@ -27,12 +27,8 @@ const (
 )
 
 func (n *note) append(dst []byte) []byte {
-	for i := range n.metadata {
-		if a := &n.metadata[i]; a.Value.Kind == otlp.KindString {
-			dst = otlp.AppendTextAttr(dst, noteMetadata, a.Key, a.Value.Str)
-		} else {
-			dst = otlp.AppendAttr(dst, noteMetadata, *a)
-		}
+	for _, a := range n.metadata {
+		dst = otlp.AppendAttr(dst, noteMetadata, a)
 	}
 	if n.requestID != "" {
 		dst = otlp.AppendTextAttr(dst, noteFacts, "request_id", n.requestID)
@@ -109,10 +105,29 @@ func (s *Store) annotate(p uint32, more *note) {
 		s.bytes.Add(-noteBytes - int64(len(before)))
 	}
 	s.scratch = n.append(s.scratch[:0])
+	s.writeNote(p, len(n.profiles) > 0)
+}
+
+// annotateOwn is annotate with what was said of a trace of this process. Its
+// first landing, mostly the only one, takes over what is encoded already.
+func (s *Store) annotateOwn(p uint32, l *local) {
+	if s.traces.notes[p] != "" {
+		n := l.note()
+		s.annotate(p, &n)
+		return
+	}
+	if s.scratch = l.appendNote(s.scratch[:0]); len(s.scratch) > 0 {
+		s.writeNote(p, len(l.profiles) > 0)
+	}
+}
+
+// writeNote makes what is in scratch the note of a trace that has none.
+func (s *Store) writeNote(p uint32, profiles bool) {
+	x := &s.traces
 	x.notes[p] = string(s.scratch)
 	s.bytes.Add(noteBytes + int64(len(s.scratch)))
 	x.flags[p] |= noted
-	if len(n.profiles) > 0 {
+	if profiles {
 		x.flags[p] |= profiled
 	}
 }

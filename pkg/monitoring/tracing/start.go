@@ -223,11 +223,17 @@ func (a *active) describe(requestID, userID string, metadata []attribute.KeyValu
 		a.userID = clip(userID, 256)
 	}
 	a.use(int64(len(a.requestID) + len(a.userID) - before))
-	for i := range metadata[:min(len(metadata), 32, 128-len(a.metadata))] {
-		m := a.store.attr(&metadata[i])
-		a.metadata = append(a.metadata, m)
-		a.use(int64(64 + len(m.Key) + len(m.Value.Str)))
+	before = len(a.metadata)
+	for i := range metadata[:min(len(metadata), 32, 128-a.facts)] {
+		if kv := &metadata[i]; kv.Value.Type() == attribute.STRING {
+			key := clip(string(kv.Key), maxName)
+			a.metadata = otlp.AppendTextAttr(a.metadata, noteMetadata, key, a.store.text(key, kv.Value.AsString()))
+		} else {
+			a.metadata = otlp.AppendAttr(a.metadata, noteMetadata, a.store.attr(kv))
+		}
+		a.facts++
 	}
+	a.use(int64(len(a.metadata) - before))
 }
 
 // Describe is [Span.Describe] for ctx's span. Without one it does nothing.
