@@ -176,14 +176,14 @@ func BenchmarkWholeRequest(b *testing.B) {
 
 func ourWhole(testing.TB) http.Handler {
 	m := must(monitoring.New(monitoring.Options{TraceMaxBytes: storeBytes}))
-	br := must(m.Breaker("bench", breaker.Options{Timeout: -1}))
+	br, k := must(m.Breaker("bench", breaker.Options{Timeout: -1})), keysOf(m.Traces)
 	return m.Middleware(routes(func(w http.ResponseWriter, r *http.Request) {
 		ctx := r.Context()
 		for i := range 3 {
-			childNative(ctx, m.Traces, i)
+			childPrepared(ctx, m.Traces, k, i)
 		}
 		monitoring.Guard(ctx, br, func(ctx context.Context) (struct{}, error) {
-			childNative(ctx, m.Traces, 3)
+			childPrepared(ctx, m.Traces, k, 3)
 			return struct{}{}, nil
 		}) // a closed breaker around what cannot fail
 		hello(w, r)

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
@@ -165,8 +164,7 @@ func (rq *request) begin(r *http.Request) *http.Request {
 	name, url := described(r)
 	ctx, span := m.Traces.Start(rq, name, tracing.StartOptions{Kind: trace.SpanKindServer, Time: rq.start, Remote: from, TraceID: id})
 	span.Describe(rq.id, "",
-		attribute.String("http.method", r.Method), attribute.String("http.url", url),
-		attribute.String("http.user_agent", first(r.Header, "User-Agent")), attribute.String("http.remote_addr", r.RemoteAddr))
+		m.keys.method.Of(r.Method), m.keys.url.Of(url), m.keys.userAgent.Of(first(r.Header, "User-Agent")), m.keys.remoteAddr.Of(r.RemoteAddr))
 	rq.traced, rq.span = true, span
 	return r.WithContext(ctx)
 }
@@ -263,9 +261,9 @@ func (rq *request) endTrace(pattern string, status int, at time.Time, reason any
 	case status >= 500:
 		o.Status, o.Message = api.StatusError, http.StatusText(status)
 	}
-	rq.span.EndWith(o,
-		attribute.String("http.request.method", rq.r.Method), attribute.String("http.route", endpoint(pattern)),
-		attribute.String("url.path", rq.r.URL.Path), attribute.Int("http.response.status_code", status))
+	keys := &rq.m.keys
+	rq.span.EndWith(o, keys.requestMethod.Of(rq.r.Method), keys.route.Of(endpoint(pattern)),
+		keys.path.Of(rq.r.URL.Path), keys.status.Of(int64(status)))
 }
 
 // spanName is the method and the route, which a pattern with a method is already.
@@ -303,6 +301,22 @@ func (m *Monitor) countPanic(r *http.Request, reason any) {
 		return
 	}
 	m.Metrics.Route(r.Pattern).Observe(metric.Request{Method: r.Method, Status: http.StatusInternalServerError, Panic: typeName(reason)})
+}
+
+// requestKeys are the attributes of a request's trace and of its span.
+type requestKeys struct {
+	method, url, userAgent, remoteAddr tracing.TextKey
+	requestMethod, route, path         tracing.TextKey
+	status                             tracing.IntKey
+}
+
+func newRequestKeys(s *tracing.Store) requestKeys {
+	return requestKeys{
+		method: s.TextKey("http.method"), url: s.TextKey("http.url"),
+		userAgent: s.TextKey("http.user_agent"), remoteAddr: s.TextKey("http.remote_addr"),
+		requestMethod: s.TextKey("http.request.method"), route: s.TextKey("http.route"),
+		path: s.TextKey("url.path"), status: s.IntKey("http.response.status_code"),
+	}
 }
 
 // endpoint is a route pattern as label and span name: without its method, and

@@ -116,6 +116,7 @@ type Monitor struct {
 	tracer  trace.TracerProvider
 	started time.Time
 	clock   clock
+	keys    requestKeys
 	mux     atomic.Pointer[http.ServeMux] // that Mount got last
 	intakes atomic.Pointer[[]string]      // the paths that Receive got
 	jaeger  atomic.Bool                   // whether ServeJaeger has been called
@@ -174,7 +175,7 @@ func (m *Monitor) buildStores() (err error) {
 	if err != nil {
 		return err
 	}
-	m.tracer = m.Traces.TracerProvider()
+	m.tracer, m.keys = m.Traces.TracerProvider(), newRequestKeys(m.Traces)
 	mode := profiling.ModeWatch
 	if o.Debug {
 		mode = profiling.ModeOn

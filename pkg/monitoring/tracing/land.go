@@ -8,8 +8,8 @@ type local struct {
 	trace             TraceID
 	at                int64 // now
 	requestID, userID string
-	metadata          []byte // encoded as in a note
-	facts             int    // attributes in metadata
+	metadata          []byte      // encoded as in a note
+	facts             int         // attributes in metadata
 	profiles          []string    // ids linked while it was active
 	spans             []localSpan // in the order of their ends
 	buf               []byte      // encoded Span messages (without tag and length), one behind the other

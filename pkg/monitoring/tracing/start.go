@@ -224,7 +224,7 @@ func (a *active) describe(requestID, userID string, metadata []attribute.KeyValu
 	}
 	a.use(int64(len(a.requestID) + len(a.userID) - before))
 	before = len(a.metadata)
-	for i := range metadata[:min(len(metadata), 32, 128-a.facts)] {
+	for i := range metadata[:min(len(metadata), 32, maxFacts-a.facts)] {
 		if kv := &metadata[i]; kv.Value.Type() == attribute.STRING {
 			key := clip(string(kv.Key), maxName)
 			a.metadata = otlp.AppendTextAttr(a.metadata, noteMetadata, key, a.store.text(key, kv.Value.AsString()))
@@ -236,10 +236,16 @@ func (a *active) describe(requestID, userID string, metadata []attribute.KeyValu
 	a.use(int64(len(a.metadata) - before))
 }
 
+// maxFacts is how many attributes a trace has beside those of its spans.
+const maxFacts = 128
+
 // Describe is [Span.Describe] for ctx's span. Without one it does nothing.
 func (s *Store) Describe(ctx context.Context, requestID, userID string, metadata ...attribute.KeyValue) {
 	if sp, found := ctx.Value(contextKey).(*span); found && sp.a.store == s {
-		Span{sp}.Describe(requestID, userID, metadata...)
+		if sp.lock() {
+			sp.a.describe(requestID, userID, metadata)
+			sp.a.unlock()
+		}
 	}
 }
 
