@@ -145,13 +145,13 @@ func (rq *request) pass(r *http.Request) *http.Request {
 // begin takes a place in the table of requests in flight and starts the trace.
 func (rq *request) begin(r *http.Request) *http.Request {
 	m, from := rq.m, remote(r.Header)
-	parent := from
-	if !parent.IsValid() {
-		parent = trace.SpanContextFromContext(r.Context()) // of another instrumentation before this one
-	}
-	id := parent.TraceID()
-	if !parent.IsValid() {
-		id = tracing.NewTraceID()
+	id := from.TraceID()
+	if !from.IsValid() {
+		if outer := trace.SpanContextFromContext(r.Context()); outer.IsValid() { // of another instrumentation before this one
+			id = outer.TraceID()
+		} else {
+			id = tracing.NewTraceID()
+		}
 	}
 	text := rq.identify(r, id)
 	rq.handle = m.Profiles.Begin(profiling.Request{

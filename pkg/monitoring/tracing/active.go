@@ -179,18 +179,20 @@ func (r activeRef) link(profileID string) bool {
 // trace's times agree when somebody sets the system's.
 func (a *active) now() int64 { return a.base + int64(time.Since(a.clock)) }
 
-// enter returns the active trace of this id with its mu held, begun at now if
-// there was none. A fresh id is in no other's hands.
-func (s *Store) enter(id TraceID, fresh bool, now time.Time) *active {
-	for {
-		if !fresh {
-			if r := s.activeTrace(id); r.lock() {
+// enter returns the active trace that a span is of with its mu held, begun at
+// now if there was none. A fresh id is in no other's hands, and that of a span
+// whose parent is elsewhere hardly ever: for it nothing is looked up before it is
+// put in.
+func (s *Store) enter(from *origin, fresh bool, now time.Time) *active {
+	for known := from.local != nil; ; known = true {
+		if known {
+			if r := s.activeTrace(from.id); r.lock() {
 				return r.a
 			}
 		}
 		a := s.pool.Get().(*active)
 		a.mu.Lock()
-		a.trace, a.clock, a.base = id, now, now.UnixNano()
+		a.trace, a.clock, a.base = from.id, now, now.UnixNano()
 		if s.table.insert(a, fresh) {
 			s.running.Add(1)
 			a.use(activeBytes)

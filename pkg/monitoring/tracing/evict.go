@@ -122,6 +122,9 @@ func (s *Store) move(c *chunk, i int, message []byte, from *sender, told *form) 
 		told.put(message, a.row.outcome, from)
 		told.note(x.id[p], x.notes[p])
 	}
+	if x.head[kept][p] == 0 {
+		s.rewrite(p)
+	}
 	to, number := s.place(kept, &a, x.head[kept][p])
 	to.arrived = max(to.arrived, c.arrived)
 	x.head[kept][p] = number

@@ -48,7 +48,7 @@ func (s *Store) start(ctx context.Context, name string, o *StartOptions) *span {
 	}
 	a, begun, entered := s.rejoin(from.local, from.id), int64(0), false
 	if a == nil {
-		a, entered = s.enter(from.id, fresh, o.now()), true
+		a, entered = s.enter(&from, fresh, o.now()), true
 		begun = a.base
 	}
 	switch {
@@ -154,7 +154,7 @@ func (from *origin) spanContext() trace.SpanContext {
 func (o *StartOptions) parentIn(ctx context.Context) origin {
 	switch {
 	case o.Remote.IsValid():
-		return foreignOrigin(o.Remote)
+		return foreignOrigin(&o.Remote)
 	case o.NewRoot:
 		return origin{}
 	}
@@ -163,7 +163,8 @@ func (o *StartOptions) parentIn(ctx context.Context) origin {
 		v := ctx.Value(contextKey)
 		if sp, ours = v.(*span); !ours {
 			if other, found := v.(trace.Span); found {
-				return foreignOrigin(other.SpanContext())
+				sc := other.SpanContext()
+				return foreignOrigin(&sc)
 			}
 			return origin{}
 		}
@@ -173,7 +174,7 @@ func (o *StartOptions) parentIn(ctx context.Context) origin {
 	}
 }
 
-func foreignOrigin(sc trace.SpanContext) origin {
+func foreignOrigin(sc *trace.SpanContext) origin {
 	from := origin{
 		id: sc.TraceID(), span: sc.SpanID(), flags: sc.TraceFlags() &^ trace.FlagsSampled, wanted: sc.IsSampled(), remote: sc.IsRemote(),
 	}

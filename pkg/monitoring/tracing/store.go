@@ -105,6 +105,7 @@ type Store struct {
 	replaying   bool               // only while New runs, as is the next
 	unpublished []*chunk           // full ones that the log has not got
 	used        [][]byte           // of chunks that were packed, for the messages of others; at most packLater
+	slab        []byte             // see jot
 	scratch     []byte
 }
 
