@@ -26,20 +26,24 @@ import (
 // request than it is given, as with WithContext, they are asked of the mux that
 // [Monitor.Mount] got; a request without either counts as unmatched.
 func (m *Monitor) Middleware(next http.Handler) http.Handler {
-	return m.record(next, func(path string) bool { return !m.server.Has(path) && !m.besides(path) })
+	return m.record(next, m.traces, nil)
 }
+
+// traces tells whether requests for a path leave a trace.
+func (m *Monitor) traces(path string) bool { return !m.server.Has(path) && !m.besides(path) }
 
 // Quiet is Middleware without traces and profiles, for a listener at which
 // nothing but data comes in: a stray request there is worth no trace.
 func (m *Monitor) Quiet(next http.Handler) http.Handler {
-	return m.record(next, func(string) bool { return false })
+	return m.record(next, func(string) bool { return false }, nil)
 }
 
-// record is the middleware; traced tells which paths leave a trace.
-func (m *Monitor) record(next http.Handler, traced func(path string) bool) http.Handler {
+// record is the middleware; traced tells which paths leave a trace. A nil route is
+// to be found.
+func (m *Monitor) record(next http.Handler, traced func(path string) bool, rt *route) http.Handler {
 	_, routes := next.(*http.ServeMux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rq := &request{m: m, start: m.clock.now(), routed: routes}
+		rq := &request{m: m, start: m.clock.now(), routed: routes, route: rt}
 		rq.rw.ResponseWriter = w
 		m.Metrics.Begin()
 		if traced(r.URL.Path) {
@@ -62,8 +66,10 @@ type request struct {
 	rw       responseWriter
 	start    time.Time
 	id       string
+	trace    tracing.TraceID
 	headers  [2]string // the values of those that the answer gets
 	span     tracing.Span
+	route    *route // nil until it is known
 	handle   profiling.Handle
 	traced   bool
 	routed   bool   // next is a mux: a request without a pattern has no route
@@ -165,7 +171,7 @@ func (rq *request) begin(r *http.Request) *http.Request {
 	ctx, span := m.Traces.Start(rq, name, tracing.StartOptions{Kind: trace.SpanKindServer, Time: rq.start, Remote: from, TraceID: id})
 	span.Describe(rq.id, "",
 		m.keys.method.Of(r.Method), m.keys.url.Of(url), m.keys.userAgent.Of(first(r.Header, "User-Agent")), m.keys.remoteAddr.Of(r.RemoteAddr))
-	rq.traced, rq.span = true, span
+	rq.traced, rq.span, rq.trace = true, span, id
 	return r.WithContext(ctx)
 }
 
@@ -214,7 +220,7 @@ func (rq *request) end() {
 	panicked, begun := reason != nil && !aborted, rq.rw.status != 0
 	if panicked {
 		rq.panicked = typeName(reason)
-		rq.m.log.LogAttrs(rq.r.Context(), slog.LevelError, "handler panicked", slog.String("panic", fmt.Sprint(reason)), slog.String("stack", string(debug.Stack())))
+		rq.m.log.LogAttrs(rq.r.Context(), slog.LevelError, "handler panicked", slog.String("panic", rq.m.Traces.MaskText(fmt.Sprint(reason))), slog.String("stack", string(debug.Stack())))
 	}
 	status := rq.rw.finish(rq.panicked != "", aborted, rq.id)
 	took := time.Since(rq.start)
@@ -222,34 +228,26 @@ func (rq *request) end() {
 	if aborted {
 		q.Kind = "aborted"
 	}
-	pattern := rq.pattern(status)
+	rt := rq.found(status)
 	if rq.traced {
-		q.Trace = rq.span.SpanContext().TraceID()
-		rq.endTrace(pattern, status, q.End, reason, aborted)
+		q.Trace = rq.trace
+		rq.endTrace(rt, status, q.End, reason, aborted)
 	}
 	rq.m.Metrics.End()
-	rq.m.Metrics.Route(pattern).Observe(q)
-	level := slog.LevelInfo
-	if !rq.traced && status < 400 && rq.m.takesIn(rq.r.URL.Path) {
-		level = slog.LevelDebug // of batches there may be thousands a second
-	}
-	if ctx := rq.r.Context(); rq.m.log.Enabled(ctx, level) {
-		rq.m.log.LogAttrs(ctx, level, "request completed",
-			slog.String("method", method(rq.r)), slog.String("endpoint", endpoint(pattern)),
-			slog.Int("status_code", status), slog.Float64("duration_ms", float64(took.Microseconds())/1e3))
-	}
+	rt.metrics.Observe(q)
+	rq.logLine(rt, status, took, aborted || panicked)
 	if reason != nil && aborted || panicked && begun && !rq.rw.hijacked {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-func (rq *request) endTrace(pattern string, status int, at time.Time, reason any, aborted bool) {
+func (rq *request) endTrace(rt *route, status int, at time.Time, reason any, aborted bool) {
 	ctx := rq.r.Context()
-	pid := rq.m.Profiles.End(rq.handle, profiling.Finish{Context: rq.Bound.Context, Route: pattern})
+	pid := rq.m.Profiles.End(rq.handle, profiling.Finish{Context: rq.Bound.Context, Route: rt.pattern})
 	if pid != "" {
-		rq.m.Traces.Link(rq.span.SpanContext().TraceID(), pid)
+		rq.m.Traces.Link(rq.trace, pid)
 	}
-	o := tracing.EndOptions{Time: at, Name: spanName(method(rq.r), pattern)}
+	o := tracing.EndOptions{Time: at, Name: rt.spanName(method(rq.r))}
 	switch {
 	case aborted:
 		o.Status, o.Message = api.StatusAborted, "the handler broke the answer off"
@@ -262,34 +260,9 @@ func (rq *request) endTrace(pattern string, status int, at time.Time, reason any
 		o.Status, o.Message = api.StatusError, http.StatusText(status)
 	}
 	keys := &rq.m.keys
-	rq.span.EndWith(o, keys.requestMethod.Of(rq.r.Method), keys.route.Of(endpoint(pattern)),
+	rq.span.EndWith(o, keys.requestMethod.Of(rq.r.Method), keys.route.Of(rt.endpoint),
 		keys.path.Of(rq.r.URL.Path), keys.status.Of(int64(status)))
 }
-
-// spanName is the method and the route, which a pattern with a method is already.
-func spanName(method, pattern string) string {
-	if verb, rest, ok := strings.Cut(pattern, " "); ok && verb == method && strings.HasPrefix(rest, "/") {
-		return pattern
-	}
-	return method + " " + endpoint(pattern)
-}
-
-// pattern returns the route that the request took, "" for none. Where something
-// before the mux has handed on another request than it got, the mux that the
-// API is mounted on is asked again.
-func (rq *request) pattern(status int) string {
-	pattern := rq.r.Pattern
-	if mux := rq.m.mux.Load(); pattern == "" && mux != nil && !rq.routed {
-		_, pattern = mux.Handler(rq.r)
-	}
-	if rq.r.Method == http.MethodConnect && status == http.StatusTemporaryRedirect {
-		return "" // here the mux gives the path of its redirection for a pattern
-	}
-	return pattern
-}
-
-// method cuts what a client may make up to the length of a method.
-func method(r *http.Request) string { return r.Method[:min(len(r.Method), 16)] }
 
 func typeName(v any) string { return fmt.Sprintf("%T", v) }
 
@@ -317,18 +290,6 @@ func newRequestKeys(s *tracing.Store) requestKeys {
 		requestMethod: s.TextKey("http.request.method"), route: s.TextKey("http.route"),
 		path: s.TextKey("url.path"), status: s.IntKey("http.response.status_code"),
 	}
-}
-
-// endpoint is a route pattern as label and span name: without its method, and
-// "unmatched" where there is none.
-func endpoint(pattern string) string {
-	if _, path, ok := strings.Cut(pattern, " "); ok {
-		pattern = path
-	}
-	if pattern == "" {
-		return metric.Unmatched
-	}
-	return pattern
 }
 
 // ObserveRequest counts and times a request that no middleware sees: of a
