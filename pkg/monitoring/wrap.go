@@ -90,10 +90,8 @@ func Timing(ctx context.Context, name string, took time.Duration) {
 // as "select", and its table. Both must be of closed sets: what belongs to a pair
 // of them is worked out once.
 func TrackDBQuery[T any](ctx context.Context, m *Monitor, kind, table string, f func(context.Context) (T, error)) (T, error) {
-	q, start := m.queries.get([2]string{kind, table}, m.query), time.Now()
-	defer func() {
-		q.timer.Observe(metric.Observation{Duration: time.Since(start), Trace: traceIn(ctx)})
-	}()
+	q, start := m.queries.get([2]string{kind, table}, m.query), m.clock.now()
+	defer func() { q.timer.Observe(since(ctx, start)) }()
 	return inSpan(ctx, m, q.name, trace.SpanKindClient, f, q.attrs[0], q.attrs[1])
 }
 
@@ -111,6 +109,12 @@ func (m *Monitor) query(k [2]string) *query {
 	}}
 }
 
+// since returns what began at start and ends now, in the trace of ctx.
+func since(ctx context.Context, start time.Time) metric.Observation {
+	took := time.Since(start)
+	return metric.Observation{Duration: took, End: start.Add(took), Trace: traceIn(ctx)}
+}
+
 // traceIn returns the trace of the span in ctx, zero for none.
 func traceIn(ctx context.Context) tracing.TraceID {
 	return trace.SpanContextFromContext(ctx).TraceID()
@@ -121,13 +125,13 @@ func traceIn(ctx context.Context) tracing.TraceID {
 // worked out once. An error may tell its HTTP status by a method StatusCode() int.
 func TrackExternalAPI[T any](ctx context.Context, m *Monitor, service, endpoint string, f func(context.Context) (T, error)) (v T, err error) {
 	c := m.calls.get([2]string{service, endpoint}, m.externalCall)
-	start, outcome := time.Now(), errPanicked // until f has returned
+	start, outcome := m.clock.now(), errPanicked // until f has returned
 	defer func() {
 		if outcome == nil {
-			c.good.Observe(metric.Observation{Duration: time.Since(start), Trace: traceIn(ctx)})
+			c.good.Observe(since(ctx, start))
 			return
 		}
-		m.external(ctx, service, endpoint, statusOf(outcome), outcome, time.Since(start))
+		m.external(service, endpoint, statusOf(outcome), outcome, since(ctx, start))
 	}()
 	v, err = inSpan(ctx, m, c.name, trace.SpanKindClient, f, c.attrs[0], c.attrs[1])
 	outcome = err
@@ -160,8 +164,8 @@ func statusOf(err error) string {
 }
 
 // external counts one call to an external service.
-func (m *Monitor) external(ctx context.Context, service, endpoint, status string, err error, took time.Duration) {
-	m.Metrics.External(service, endpoint, status, metric.Observation{Duration: took, Trace: traceIn(ctx)})
+func (m *Monitor) external(service, endpoint, status string, err error, o metric.Observation) {
+	m.Metrics.External(service, endpoint, status, o)
 	if kind := errorKind(status, err); kind != "" {
 		m.Metrics.ExternalError(service, kind)
 	}
