@@ -111,6 +111,9 @@ func (sh *shelf) drop(s *Store, c *chunk) {
 // charge counts what c takes now.
 func (sh *shelf) charge(s *Store, c *chunk) {
 	n := c.size()
+	if n == c.charged {
+		return
+	}
 	sh.bytes += n - c.charged
 	s.bytes.Add(n - c.charged)
 	c.charged = n
