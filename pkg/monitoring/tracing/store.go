@@ -98,6 +98,7 @@ type Store struct {
 	families    map[uint32]*family // of traces with many spans, by their place
 	services    map[string]int     // numbers of their bits, at most maxServiceBits
 	locals      map[string]*sender // this process, by scope
+	spare       rows               // of a chunk that is gone; see recycle
 	unpacked    []*chunk           // full ones
 	chunks      uint64             // how many there were
 	owed        owed
