@@ -110,6 +110,13 @@ func TestRequestsBeginByTheClock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer func() { // ends what the caches run
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := m.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		}()
 		h := m.Handle("/x", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(20 * time.Millisecond) }))
 		for i, pause := range []time.Duration{0, 300 * time.Millisecond, 999 * time.Millisecond, time.Second, time.Hour} {
 			time.Sleep(pause)
