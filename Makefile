@@ -3,6 +3,7 @@
 # make check   format, vet, staticcheck, go.mod, fuzz targets
 # make bench   our figures beside the peers', into bench/
 # make bench-ingest   what it costs to take spans in, over each protocol
+# make bench-wrk      a bare and a monitored server under load
 # make build   bin/pulsectl
 
 SHELL := bash
@@ -18,8 +19,10 @@ BENCHFLAGS ?=
 BENCHFILE  ?= results/$(shell date -u +%F).txt
 INGESTFILE ?= results/$(shell date -u +%F)-ingest.txt
 INGESTFLAGS ?=
+WRKFILE    ?= results/$(shell date -u +%F)-wrk.txt
+WRKFLAGS   ?=
 
-.PHONY: build demo test check fuzz bench bench-ingest clean
+.PHONY: build demo test check fuzz bench bench-ingest bench-wrk clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pulsectl ./cmd/pulsectl
@@ -59,6 +62,10 @@ bench:
 bench-ingest: build
 	@cd bench/otlpload && go build -o ../../bin/otlpload . && go build -o ../../bin/ingest ./ingest
 	@cd bench && mkdir -p results && ../bin/ingest -pulsectl ../bin/pulsectl -otlpload ../bin/otlpload -commit $(VERSION) $(INGESTFLAGS) | tee $(INGESTFILE)
+
+bench-wrk:
+	@cd bench && mkdir -p results && go build -o ../bin/wrkbench ./cmd/wrk
+	@cd bench && ../bin/wrkbench -commit $(VERSION) $(WRKFLAGS) | tee $(WRKFILE)
 
 clean:
 	rm -rf bin

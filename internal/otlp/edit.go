@@ -10,7 +10,7 @@ import "encoding/binary"
 func FindAttr(buf []byte, key string) (from, to int) {
 	for at := 0; at < len(buf); at = to {
 		field, body, end := fieldAt(buf, at)
-		if to = end; field == FieldAttrs && keyOf(body) == key {
+		if to = end; field == FieldAttrs && string(keyOf(body)) == key {
 			return at, to
 		}
 	}
@@ -39,10 +39,10 @@ func fieldAt(buf []byte, at int) (number int, body []byte, end int) {
 }
 
 // keyOf returns the key of an encoded KeyValue.
-func keyOf(kv []byte) string {
+func keyOf(kv []byte) []byte {
 	if len(kv) == 0 || kv[0] != 1<<3|2 {
-		return ""
+		return nil
 	}
 	size, n := binary.Uvarint(kv[1:])
-	return string(kv[1+n : 1+n+int(size)])
+	return kv[1+n : 1+n+int(size)]
 }

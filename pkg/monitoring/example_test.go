@@ -242,3 +242,27 @@ func ExampleLogHandler() {
 	log.InfoContext(ctx, "working")
 	// Output: level=INFO msg=working
 }
+
+// A route under a router that keeps its patterns to itself.
+func ExampleMonitor_Handle() {
+	users := m.Handle("/users/{id}", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "ada")
+	}))
+	// chi: router.Get("/users/{id}", users.ServeHTTP)
+	w := httptest.NewRecorder()
+	m.Middleware(users).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/users/7", nil))
+	fmt.Println(w.Code, w.Body)
+	// Output: 200 ada
+}
+
+// One line of a hundred for the health checks, one of ten for what is not found,
+// each for the rest. What is slow or fails has its line in any case.
+func ExampleLogRule() {
+	options := monitoring.Options{LogRules: []monitoring.LogRule{
+		{Endpoint: "/health", Every: 100},
+		{Status: http.StatusNotFound, Every: 10},
+	}}
+	_, err := monitoring.New(options)
+	fmt.Println(err)
+	// Output: <nil>
+}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
@@ -27,20 +26,24 @@ import (
 // request than it is given, as with WithContext, they are asked of the mux that
 // [Monitor.Mount] got; a request without either counts as unmatched.
 func (m *Monitor) Middleware(next http.Handler) http.Handler {
-	return m.record(next, func(path string) bool { return !m.server.Has(path) && !m.besides(path) })
+	return m.record(next, m.traces, nil)
 }
+
+// traces tells whether requests for a path leave a trace.
+func (m *Monitor) traces(path string) bool { return !m.server.Has(path) && !m.besides(path) }
 
 // Quiet is Middleware without traces and profiles, for a listener at which
 // nothing but data comes in: a stray request there is worth no trace.
 func (m *Monitor) Quiet(next http.Handler) http.Handler {
-	return m.record(next, func(string) bool { return false })
+	return m.record(next, func(string) bool { return false }, nil)
 }
 
-// record is the middleware; traced tells which paths leave a trace.
-func (m *Monitor) record(next http.Handler, traced func(path string) bool) http.Handler {
+// record is the middleware; traced tells which paths leave a trace. A nil route is
+// to be found.
+func (m *Monitor) record(next http.Handler, traced func(path string) bool, rt *route) http.Handler {
 	_, routes := next.(*http.ServeMux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rq := &request{m: m, start: time.Now(), routed: routes}
+		rq := &request{m: m, start: m.clock.now(), routed: routes, route: rt}
 		rq.rw.ResponseWriter = w
 		m.Metrics.Begin()
 		if traced(r.URL.Path) {
@@ -63,8 +66,10 @@ type request struct {
 	rw       responseWriter
 	start    time.Time
 	id       string
+	trace    tracing.TraceID
 	headers  [2]string // the values of those that the answer gets
 	span     tracing.Span
+	route    *route // nil until it is known
 	handle   profiling.Handle
 	traced   bool
 	routed   bool   // next is a mux: a request without a pattern has no route
@@ -109,15 +114,20 @@ func (rq *request) identify(r *http.Request, trace tracing.TraceID) string {
 
 // remote returns the span in another process that the request came from, if
 // its headers tell one.
-func remote(r *http.Request) trace.SpanContext {
-	if len(r.Header["Traceparent"]) == 0 {
+func remote(h http.Header) trace.SpanContext {
+	parents := h["Traceparent"]
+	if len(parents) == 0 {
 		return trace.SpanContext{} // before the parser words an error
 	}
-	sc, err := tracing.ParseTraceparent(r.Header["Traceparent"][0])
-	if err != nil || len(r.Header["Tracestate"]) == 0 {
+	sc, err := tracing.ParseTraceparent(parents[0])
+	if err != nil {
 		return sc
 	}
-	if state, err := trace.ParseTraceState(strings.Join(r.Header["Tracestate"], ",")); err == nil {
+	states := h["Tracestate"]
+	if len(states) == 0 {
+		return sc
+	}
+	if state, err := trace.ParseTraceState(strings.Join(states, ",")); err == nil {
 		sc = sc.WithTraceState(state)
 	}
 	return sc
@@ -127,7 +137,7 @@ func remote(r *http.Request) trace.SpanContext {
 // is not sampled, so that neither it nor what it calls is recorded, and its log
 // lines have a trace id all the same.
 func (rq *request) pass(r *http.Request) *http.Request {
-	from := remote(r)
+	from := remote(r.Header)
 	id := from.TraceID()
 	if !from.IsValid() {
 		id = tracing.NewTraceID()
@@ -140,14 +150,14 @@ func (rq *request) pass(r *http.Request) *http.Request {
 
 // begin takes a place in the table of requests in flight and starts the trace.
 func (rq *request) begin(r *http.Request) *http.Request {
-	m, from := rq.m, remote(r)
-	parent := from
-	if !parent.IsValid() {
-		parent = trace.SpanContextFromContext(r.Context()) // of another instrumentation before this one
-	}
-	id := parent.TraceID()
-	if !parent.IsValid() {
-		id = tracing.NewTraceID()
+	m, from := rq.m, remote(r.Header)
+	id := from.TraceID()
+	if !from.IsValid() {
+		if outer := trace.SpanContextFromContext(r.Context()); outer.IsValid() { // of another instrumentation before this one
+			id = outer.TraceID()
+		} else {
+			id = tracing.NewTraceID()
+		}
 	}
 	text := rq.identify(r, id)
 	rq.handle = m.Profiles.Begin(profiling.Request{
@@ -160,9 +170,8 @@ func (rq *request) begin(r *http.Request) *http.Request {
 	name, url := described(r)
 	ctx, span := m.Traces.Start(rq, name, tracing.StartOptions{Kind: trace.SpanKindServer, Time: rq.start, Remote: from, TraceID: id})
 	span.Describe(rq.id, "",
-		attribute.String("http.method", r.Method), attribute.String("http.url", url),
-		attribute.String("http.user_agent", r.UserAgent()), attribute.String("http.remote_addr", r.RemoteAddr))
-	rq.traced, rq.span = true, span
+		m.keys.method.Of(r.Method), m.keys.url.Of(url), m.keys.userAgent.Of(first(r.Header, "User-Agent")), m.keys.remoteAddr.Of(r.RemoteAddr))
+	rq.traced, rq.span, rq.trace = true, span, id
 	return r.WithContext(ctx)
 }
 
@@ -187,10 +196,19 @@ func described(r *http.Request) (name, url string) {
 	return whole[:n], whole[n:]
 }
 
+// first is [http.Header.Get] of a name that is in the form that a header keeps:
+// Get has to see to that at each call, which makes it 20 ns of 15.
+func first(h http.Header, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
 // wantsProfile tells whether an operator asks for this request's profile.
 func (m *Monitor) wantsProfile(r *http.Request) bool {
-	asked := strings.EqualFold(r.Header.Get("X-Enable-Profiling"), "true") ||
-		strings.Contains(r.URL.RawQuery, "profile=true") && r.URL.Query().Get("profile") == "true"
+	asked := strings.EqualFold(first(r.Header, "X-Enable-Profiling"), "true") ||
+		r.URL.RawQuery != "" && strings.Contains(r.URL.RawQuery, "profile=true") && r.URL.Query().Get("profile") == "true"
 	return asked && m.server.Trusted(r, "X-Pulsectl-Token")
 }
 
@@ -202,7 +220,7 @@ func (rq *request) end() {
 	panicked, begun := reason != nil && !aborted, rq.rw.status != 0
 	if panicked {
 		rq.panicked = typeName(reason)
-		rq.m.log.LogAttrs(rq.r.Context(), slog.LevelError, "handler panicked", slog.String("panic", fmt.Sprint(reason)), slog.String("stack", string(debug.Stack())))
+		rq.m.log.LogAttrs(rq.r.Context(), slog.LevelError, "handler panicked", slog.String("panic", rq.m.Traces.MaskText(fmt.Sprint(reason))), slog.String("stack", string(debug.Stack())))
 	}
 	status := rq.rw.finish(rq.panicked != "", aborted, rq.id)
 	took := time.Since(rq.start)
@@ -210,34 +228,26 @@ func (rq *request) end() {
 	if aborted {
 		q.Kind = "aborted"
 	}
-	pattern := rq.pattern(status)
+	rt := rq.found(status)
 	if rq.traced {
-		q.Trace = rq.span.SpanContext().TraceID()
-		rq.endTrace(pattern, status, q.End, reason, aborted)
+		q.Trace = rq.trace
+		rq.endTrace(rt, status, q.End, reason, aborted)
 	}
 	rq.m.Metrics.End()
-	rq.m.Metrics.Route(pattern).Observe(q)
-	level := slog.LevelInfo
-	if !rq.traced && status < 400 && rq.m.takesIn(rq.r.URL.Path) {
-		level = slog.LevelDebug // of batches there may be thousands a second
-	}
-	if ctx := rq.r.Context(); rq.m.log.Enabled(ctx, level) {
-		rq.m.log.LogAttrs(ctx, level, "request completed",
-			slog.String("method", method(rq.r)), slog.String("endpoint", endpoint(pattern)),
-			slog.Int("status_code", status), slog.Float64("duration_ms", float64(took.Microseconds())/1e3))
-	}
+	rt.metrics.Observe(q)
+	rq.logLine(rt, status, took, aborted || panicked)
 	if reason != nil && aborted || panicked && begun && !rq.rw.hijacked {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-func (rq *request) endTrace(pattern string, status int, at time.Time, reason any, aborted bool) {
+func (rq *request) endTrace(rt *route, status int, at time.Time, reason any, aborted bool) {
 	ctx := rq.r.Context()
-	pid := rq.m.Profiles.End(rq.handle, profiling.Finish{Context: rq.Bound.Context, Route: pattern})
+	pid := rq.m.Profiles.End(rq.handle, profiling.Finish{Context: rq.Bound.Context, Route: rt.pattern})
 	if pid != "" {
-		rq.m.Traces.Link(rq.span.SpanContext().TraceID(), pid)
+		rq.m.Traces.Link(rq.trace, pid)
 	}
-	o := tracing.EndOptions{Time: at, Name: spanName(method(rq.r), pattern)}
+	o := tracing.EndOptions{Time: at, Name: rt.spanName(method(rq.r))}
 	switch {
 	case aborted:
 		o.Status, o.Message = api.StatusAborted, "the handler broke the answer off"
@@ -249,35 +259,10 @@ func (rq *request) endTrace(pattern string, status int, at time.Time, reason any
 	case status >= 500:
 		o.Status, o.Message = api.StatusError, http.StatusText(status)
 	}
-	rq.span.EndWith(o,
-		attribute.String("http.request.method", rq.r.Method), attribute.String("http.route", endpoint(pattern)),
-		attribute.String("url.path", rq.r.URL.Path), attribute.Int("http.response.status_code", status))
+	keys := &rq.m.keys
+	rq.span.EndWith(o, keys.requestMethod.Of(rq.r.Method), keys.route.Of(rt.endpoint),
+		keys.path.Of(rq.r.URL.Path), keys.status.Of(int64(status)))
 }
-
-// spanName is the method and the route, which a pattern with a method is already.
-func spanName(method, pattern string) string {
-	if verb, rest, ok := strings.Cut(pattern, " "); ok && verb == method && strings.HasPrefix(rest, "/") {
-		return pattern
-	}
-	return method + " " + endpoint(pattern)
-}
-
-// pattern returns the route that the request took, "" for none. Where something
-// before the mux has handed on another request than it got, the mux that the
-// API is mounted on is asked again.
-func (rq *request) pattern(status int) string {
-	pattern := rq.r.Pattern
-	if mux := rq.m.mux.Load(); pattern == "" && mux != nil && !rq.routed {
-		_, pattern = mux.Handler(rq.r)
-	}
-	if rq.r.Method == http.MethodConnect && status == http.StatusTemporaryRedirect {
-		return "" // here the mux gives the path of its redirection for a pattern
-	}
-	return pattern
-}
-
-// method cuts what a client may make up to the length of a method.
-func method(r *http.Request) string { return r.Method[:min(len(r.Method), 16)] }
 
 func typeName(v any) string { return fmt.Sprintf("%T", v) }
 
@@ -291,16 +276,20 @@ func (m *Monitor) countPanic(r *http.Request, reason any) {
 	m.Metrics.Route(r.Pattern).Observe(metric.Request{Method: r.Method, Status: http.StatusInternalServerError, Panic: typeName(reason)})
 }
 
-// endpoint is a route pattern as label and span name: without its method, and
-// "unmatched" where there is none.
-func endpoint(pattern string) string {
-	if _, path, ok := strings.Cut(pattern, " "); ok {
-		pattern = path
+// requestKeys are the attributes of a request's trace and of its span.
+type requestKeys struct {
+	method, url, userAgent, remoteAddr tracing.TextKey
+	requestMethod, route, path         tracing.TextKey
+	status                             tracing.IntKey
+}
+
+func newRequestKeys(s *tracing.Store) requestKeys {
+	return requestKeys{
+		method: s.TextKey("http.method"), url: s.TextKey("http.url"),
+		userAgent: s.TextKey("http.user_agent"), remoteAddr: s.TextKey("http.remote_addr"),
+		requestMethod: s.TextKey("http.request.method"), route: s.TextKey("http.route"),
+		path: s.TextKey("url.path"), status: s.IntKey("http.response.status_code"),
 	}
-	if pattern == "" {
-		return metric.Unmatched
-	}
-	return pattern
 }
 
 // ObserveRequest counts and times a request that no middleware sees: of a

@@ -78,6 +78,8 @@ type Options struct {
 	Access server.Access // who may use the API; the zero value: callers over loopback
 	Log    *slog.Logger  // request lines, audit records, failures; nil discards
 
+	LogRules []LogRule // which request lines may be left out; nil writes each
+
 	// Config are settings of the service's own for /monitoring/debug/config, by
 	// group; they must hold no secrets. A func() map[string]any is asked each
 	// time. Sources say where settings came from.
@@ -115,6 +117,12 @@ type Monitor struct {
 	server  *server.Server
 	tracer  trace.TracerProvider
 	started time.Time
+	clock   clock
+	keys    requestKeys
+	lines   requestLog
+	routes  known[string, route]
+	queries known[[2]string, query]
+	calls   known[[2]string, externalCall]
 	mux     atomic.Pointer[http.ServeMux] // that Mount got last
 	intakes atomic.Pointer[[]string]      // the paths that Receive got
 	jaeger  atomic.Bool                   // whether ServeJaeger has been called
@@ -137,11 +145,9 @@ func New(o Options) (*Monitor, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if _, done := o.Log.Handler().(*logHandler); !done {
-		o.Log = slog.New(LogHandler(o.Log.Handler())) // so that our own lines carry the ids
-	}
+	o.Log = slog.New(LogHandler(o.Log.Handler())) // so that our own lines carry the ids
 	m := &Monitor{opts: o, log: o.Log, started: time.Now(), Breakers: new(breaker.Set), Health: health.New(health.Options{})}
-	for _, build := range []func() error{m.buildStores, m.buildCaches, m.buildFleet, m.buildMetrics, m.buildServer} {
+	for _, build := range []func() error{m.buildStores, m.buildCaches, m.buildFleet, m.buildMetrics, m.buildLog, m.buildServer} {
 		if err := build(); err != nil {
 			return nil, fmt.Errorf("monitoring: %w", err)
 		}
@@ -173,7 +179,7 @@ func (m *Monitor) buildStores() (err error) {
 	if err != nil {
 		return err
 	}
-	m.tracer = m.Traces.TracerProvider()
+	m.tracer, m.keys = m.Traces.TracerProvider(), newRequestKeys(m.Traces)
 	mode := profiling.ModeWatch
 	if o.Debug {
 		mode = profiling.ModeOn

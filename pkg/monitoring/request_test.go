@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/pulsectl/pulsectl/pkg/monitoring"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/tracing"
@@ -99,6 +101,33 @@ func TestRunningRequest(t *testing.T) {
 	if err != nil || page.Total != 1 || page.Traces[0].Status != "aborted" || page.Traces[0].Root != "PUT /item/{id}" || *page.Traces[0].UserID != "ada" {
 		t.Errorf("%+v, %v", page, err)
 	}
+}
+
+// A request's times are the clock's, however long ago the last one was.
+func TestRequestsBeginByTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := monitoring.New(monitoring.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { // ends what the caches run
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := m.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		}()
+		h := m.Handle("/x", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(20 * time.Millisecond) }))
+		for i, pause := range []time.Duration{0, 300 * time.Millisecond, 999 * time.Millisecond, time.Second, time.Hour} {
+			time.Sleep(pause)
+			want := time.Now()
+			w := answer(t, h, httptest.NewRequest(http.MethodGet, "/x", nil))
+			tr, err := m.Traces.Get(w.Get("X-Trace-ID"))
+			if err != nil || !tr.StartTime.Time.Equal(want) || tr.Duration == nil || time.Duration(*tr.Duration) != 20*time.Millisecond {
+				t.Errorf("request %d began at %v and took %v, want %v and 20ms; %v", i, tr.StartTime, tr.Duration, want, err)
+			}
+		}
+	})
 }
 
 // Five allocations are the middleware's: the request, its ids, its name and URL,

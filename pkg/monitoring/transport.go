@@ -36,12 +36,12 @@ type guarded struct {
 }
 
 func (g *guarded) RoundTrip(r *http.Request) (*http.Response, error) {
-	start := time.Now()
+	start := g.m.clock.now()
 	resp, err := g.base.RoundTrip(r)
 	if errors.Is(err, breaker.ErrOpen) {
 		noteRejected(r.Context(), g.b)
 		endpoint, _ := endpointOf(r)
-		g.m.external(r.Context(), g.b.Name(), endpoint, "rejected", err, time.Since(start))
+		g.m.external(g.b.Name(), endpoint, "rejected", err, since(r.Context(), start))
 	}
 	return resp, err
 }
@@ -73,7 +73,7 @@ type transport struct {
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	endpoint, name := endpointOf(r)
-	c := &call{t: t, start: time.Now(), endpoint: endpoint}
+	c := &call{t: t, start: t.m.clock.now(), endpoint: endpoint}
 	c.ctx, c.span = t.m.Traces.Start(r.Context(), name, tracing.StartOptions{Kind: trace.SpanKindClient, Attrs: []attribute.KeyValue{
 		attribute.String("http.request.method", r.Method), attribute.String("server.address", r.URL.Host),
 		attribute.String("url.path", r.URL.Path), attribute.String("peer.service", t.service),
@@ -136,6 +136,6 @@ func (c *call) end(status int, err error) {
 			c.span.SetStatus(api.StatusError, breaker.StatusError{Status: status}.Error())
 		}
 		c.span.End()
-		c.t.m.external(c.ctx, c.t.service, c.endpoint, word, err, time.Since(c.start))
+		c.t.m.external(c.t.service, c.endpoint, word, err, since(c.ctx, c.start))
 	})
 }

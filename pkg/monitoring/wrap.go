@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -24,9 +25,11 @@ func Trace[T any](ctx context.Context, m *Monitor, name string, f func(context.C
 	return inSpan(ctx, m, name, trace.SpanKindInternal, f)
 }
 
-func inSpan[T any](ctx context.Context, m *Monitor, name string, kind trace.SpanKind, f func(context.Context) (T, error), tags ...attribute.KeyValue) (v T, err error) {
+func inSpan[T any](ctx context.Context, m *Monitor, name string, kind trace.SpanKind, f func(context.Context) (T, error), tags ...tracing.Attr) (v T, err error) {
 	ctx, span := m.Traces.Start(ctx, name, tracing.StartOptions{Kind: kind})
-	span.SetAttributes(tags...)
+	if len(tags) > 0 {
+		span.Set(tags...)
+	}
 	returned := false
 	defer func() {
 		reason := recover()
@@ -84,24 +87,69 @@ func Timing(ctx context.Context, name string, took time.Duration) {
 }
 
 // TrackDBQuery runs a database query in a span and times it by its kind, such
-// as "select", and its table. Both must be of closed sets.
+// as "select", and its table. Both must be of closed sets: what belongs to a pair
+// of them is worked out once.
 func TrackDBQuery[T any](ctx context.Context, m *Monitor, kind, table string, f func(context.Context) (T, error)) (T, error) {
-	start := time.Now()
-	defer func() {
-		m.Metrics.DBQuery(kind, table, metric.Observation{Duration: time.Since(start), Trace: trace.SpanContextFromContext(ctx).TraceID()})
-	}()
-	return inSpan(ctx, m, "db."+kind, trace.SpanKindClient, f, attribute.String("db.operation.name", kind), attribute.String("db.collection.name", table))
+	q, start := m.queries.get([2]string{kind, table}, m.query), m.clock.now()
+	defer func() { q.timer.Observe(since(ctx, start)) }()
+	return inSpan(ctx, m, q.name, trace.SpanKindClient, f, q.attrs[0], q.attrs[1])
+}
+
+// query is what the queries of one kind on one table have in common.
+type query struct {
+	timer *metric.Timer
+	name  string // of the span
+	attrs [2]tracing.Attr
+}
+
+func (m *Monitor) query(k [2]string) *query {
+	kind, table := strings.Clone(k[0]), strings.Clone(k[1])
+	return &query{m.Metrics.DBQueryTimer(kind, table), "db." + kind, [2]tracing.Attr{
+		m.Traces.TextKey("db.operation.name").Of(kind), m.Traces.TextKey("db.collection.name").Of(table),
+	}}
+}
+
+// since returns what began at start and ends now, in the trace of ctx.
+func since(ctx context.Context, start time.Time) metric.Observation {
+	took := time.Since(start)
+	return metric.Observation{Duration: took, End: start.Add(took), Trace: traceIn(ctx)}
+}
+
+// traceIn returns the trace of the span in ctx, zero for none.
+func traceIn(ctx context.Context) tracing.TraceID {
+	return trace.SpanContextFromContext(ctx).TraceID()
 }
 
 // TrackExternalAPI runs a call to an external service in a span and times it.
-// service and endpoint must be of closed sets. An error may tell its HTTP
-// status by a method StatusCode() int.
+// service and endpoint must be of closed sets: what belongs to a pair of them is
+// worked out once. An error may tell its HTTP status by a method StatusCode() int.
 func TrackExternalAPI[T any](ctx context.Context, m *Monitor, service, endpoint string, f func(context.Context) (T, error)) (v T, err error) {
-	start, outcome := time.Now(), errPanicked // until f has returned
-	defer func() { m.external(ctx, service, endpoint, statusOf(outcome), outcome, time.Since(start)) }()
-	v, err = inSpan(ctx, m, service+"."+endpoint, trace.SpanKindClient, f, attribute.String("peer.service", service), attribute.String("http.route", endpoint))
+	c := m.calls.get([2]string{service, endpoint}, m.externalCall)
+	start, outcome := m.clock.now(), errPanicked // until f has returned
+	defer func() {
+		if outcome == nil {
+			c.good.Observe(since(ctx, start))
+			return
+		}
+		m.external(service, endpoint, statusOf(outcome), outcome, since(ctx, start))
+	}()
+	v, err = inSpan(ctx, m, c.name, trace.SpanKindClient, f, c.attrs[0], c.attrs[1])
 	outcome = err
 	return v, err
+}
+
+// externalCall is what the calls to one endpoint of one service have in common.
+type externalCall struct {
+	good  *metric.Timer // of those that went well
+	name  string        // of the span
+	attrs [2]tracing.Attr
+}
+
+func (m *Monitor) externalCall(k [2]string) *externalCall {
+	service, endpoint := strings.Clone(k[0]), strings.Clone(k[1])
+	return &externalCall{m.Metrics.ExternalTimer(service, endpoint, statusOf(nil)), service + "." + endpoint, [2]tracing.Attr{
+		m.Traces.TextKey("peer.service").Of(service), m.Traces.TextKey("http.route").Of(endpoint),
+	}}
 }
 
 func statusOf(err error) string {
@@ -116,8 +164,8 @@ func statusOf(err error) string {
 }
 
 // external counts one call to an external service.
-func (m *Monitor) external(ctx context.Context, service, endpoint, status string, err error, took time.Duration) {
-	m.Metrics.External(service, endpoint, status, metric.Observation{Duration: took, Trace: trace.SpanContextFromContext(ctx).TraceID()})
+func (m *Monitor) external(service, endpoint, status string, err error, o metric.Observation) {
+	m.Metrics.External(service, endpoint, status, o)
 	if kind := errorKind(status, err); kind != "" {
 		m.Metrics.ExternalError(service, kind)
 	}

@@ -16,10 +16,12 @@ type goal struct {
 var goals = []goal{
 	{row: "metrics middleware, over the bare handler", bench: "MetricsMiddleware", less: "bare", ns: 130, allocs: 0, ratio: 8},
 	{row: "child span, 5 attributes, native API", bench: "ChildSpan", ns: 250, allocs: 1, ratio: 7},
+	{row: "child span, 5 attributes, set one by one by name", bench: "ChildSpan", ours: "pulsectl-by-name", allocs: -1},
 	{row: "child span through OpenTelemetry's API", bench: "ChildSpan", ours: "pulsectl-by-otel", ns: 900, allocs: 2, ratio: 2},
 	{row: "request trace, 5 spans, 25 attributes", bench: "RequestTrace", ns: 1500, allocs: 5, ratio: 6},
 	{row: "request trace through OpenTelemetry's API", bench: "RequestTrace", ours: "pulsectl-by-otel", allocs: -1},
 	{row: "HTTP middleware, all of it, over the bare handler (the peer only traces)", bench: "HTTPMiddleware", less: "bare", ns: 1200, allocs: 6, ratio: 9},
+	{row: "HTTP middleware, all of it (the peer counts and traces)", bench: "HTTPMiddleware", less: "bare", allocs: -1, exclude: " otelhttp "},
 	{row: "HTTP middleware with a JSON log line a request", bench: "HTTPMiddleware", ours: "pulsectl-json-log", less: "bare", allocs: -1},
 	{row: "traceparent", bench: "Traceparent", ns: 40, allocs: 0},
 	{row: "slow-request watch", bench: "Watch", ns: 70, allocs: 0},

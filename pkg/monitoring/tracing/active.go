@@ -179,18 +179,20 @@ func (r activeRef) link(profileID string) bool {
 // trace's times agree when somebody sets the system's.
 func (a *active) now() int64 { return a.base + int64(time.Since(a.clock)) }
 
-// enter returns the active trace of this id with its mu held, begun at now if
-// there was none. A fresh id is in no other's hands.
-func (s *Store) enter(id TraceID, fresh bool, now time.Time) *active {
-	for {
-		if !fresh {
-			if r := s.activeTrace(id); r.lock() {
+// enter returns the active trace that a span is of with its mu held, begun at
+// now if there was none. A fresh id is in no other's hands, and that of a span
+// whose parent is elsewhere hardly ever: for it nothing is looked up before it is
+// put in.
+func (s *Store) enter(from *origin, fresh bool, now time.Time) *active {
+	for known := from.local != nil; ; known = true {
+		if known {
+			if r := s.activeTrace(from.id); r.lock() {
 				return r.a
 			}
 		}
 		a := s.pool.Get().(*active)
 		a.mu.Lock()
-		a.trace, a.clock, a.base = id, now, now.UnixNano()
+		a.trace, a.clock, a.base = from.id, now, now.UnixNano()
 		if s.table.insert(a, fresh) {
 			s.running.Add(1)
 			a.use(activeBytes)
@@ -285,13 +287,12 @@ func (a *active) land() {
 // reset empties a that has landed. What has become large is not kept.
 func (a *active) reset() {
 	l := &a.local
-	clear(l.metadata)
 	clear(l.scopes)
 	*l = local{metadata: l.metadata[:0], scopes: l.scopes[:0], buf: l.buf, spans: l.spans}
 	if cap(l.buf) > 2*landAt {
 		l.buf = nil
 	}
-	if len(a.slots) > 32 || len(l.metadata) > 64 || len(l.scopes) > 64 {
+	if len(a.slots) > 32 || cap(l.metadata) > 4<<10 || len(l.scopes) > 64 {
 		a.slots, a.free, l.metadata, l.scopes = nil, 0, nil, nil
 	}
 	a.clock, a.base, a.landed, a.used, a.charged, a.handles = time.Time{}, 0, 0, 0, 0, nil

@@ -54,7 +54,7 @@ func TestLateCallsReachNoOtherTrace(t *testing.T) {
 					root.SetName("late")
 					root.AddLog("info", "late")
 					root.Fail(errBoom)
-					root.Describe("late", "late", attribute.Int("late", 1))
+					root.Describe("late", "late", s.IntKey("late").Of(1))
 					s.Describe(octx, "late", "late")
 					root.End()
 				}
@@ -249,7 +249,7 @@ func TestEndWith(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		_, sp := s.Start(ctx, "before", tracing.StartOptions{Time: start})
 		cancel()
-		sp.EndWith(tracing.EndOptions{Time: start.Add(time.Second), Name: "after", Status: api.StatusTimeout, Message: "too slow"}, attribute.Int("n", 1))
+		sp.EndWith(tracing.EndOptions{Time: start.Add(time.Second), Name: "after", Status: api.StatusTimeout, Message: "too slow"}, s.IntKey("n").Of(1))
 		sp.EndWith(tracing.EndOptions{Name: "late"})
 		got := get(t, s).Spans[0]
 		if got.OperationName != "after" || got.Duration.Duration() != time.Second || got.Status != api.StatusTimeout || got.StatusMessage != "too slow" || got.Tags["n"] != int64(1) {

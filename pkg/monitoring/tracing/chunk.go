@@ -52,17 +52,31 @@ const (
 	groupOpened  = 40      // more of a group while its chunk fills up
 )
 
-// newChunk returns an empty chunk with room for a little more than so much, in
-// used if that is large enough.
-func newChunk(number uint64, first uint32, rows, raw int, used []byte) *chunk {
+// newChunk returns an empty chunk with room for a little more than so many bytes of
+// messages, in used if that is large enough.
+func newChunk(number uint64, first uint32, raw int, used []byte) *chunk {
 	c := &chunk{number: number, first: first, places: map[group]uint16{}}
-	if rows > 0 {
-		c.rows.resize(rows + rows/16)
+	if raw > 0 {
 		if c.raw = used[:0]; cap(used) < raw {
 			c.raw = make([]byte, 0, raw+raw/16)
 		}
 	}
 	return c
+}
+
+// furnish gives an empty chunk columns for a little more than so many rows: the
+// spare ones, if they are neither too small nor much too large. It returns what is
+// spare then.
+func (c *chunk) furnish(n int, spare rows) rows {
+	if have := cap(spare.trace); n > 0 && have >= n+n/32 && have <= 2*n {
+		c.rows = spare
+		c.truncate()
+		return rows{}
+	}
+	if n > 0 {
+		c.resize(n + n/16)
+	}
+	return spare
 }
 
 // fits tells whether one more span of size bytes has a place.

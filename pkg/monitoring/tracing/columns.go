@@ -60,6 +60,14 @@ func (r *rows) span(i int) row {
 
 func (r *rows) outcome(i int) outcome { return outcome(r.kind[i] >> 4) }
 
+// truncate empties the columns and keeps their memory.
+func (r *rows) truncate() {
+	r.trace, r.id, r.parent = r.trace[:0], r.id[:0], r.parent[:0]
+	r.start, r.took = r.start[:0], r.took[:0]
+	r.at, r.length, r.back = r.at[:0], r.length[:0], r.back[:0]
+	r.name, r.group, r.kind = r.name[:0], r.group[:0], r.kind[:0]
+}
+
 // resize gives each column room for n rows and no more.
 func (r *rows) resize(n int) {
 	r.trace, r.id, r.parent = resized(r.trace, n), resized(r.id, n), resized(r.parent, n)

@@ -31,15 +31,16 @@ type index struct {
 	worst    []outcome            // of all spans there ever were
 	status   []outcome            // of the trace; see judge
 	flags    []uint8
+	notes    []string // encoded, where the flag noted says so
 }
 
-const traceBytes = 16 + 4*8 + 7*4 + 4 + 16 // the last for slots, of which half may be free
+const traceBytes = 16 + 4*8 + 7*4 + 4 + 16 + 16 // the last for slots, of which half may be free
 
 const (
 	hasRoot   = 1 << iota
 	rootKept  // the root is on the shelf kept
 	profiled  // somebody linked a profile
-	noted     // Store.notes has more
+	noted     // notes has more
 	wasCut    // a span without a verdict of its own was aborted
 	mixed     // it has spans of others, so orphans counts; otherwise it is 0
 	manyKnown // Store.families has its spans
@@ -122,7 +123,7 @@ func (x *index) extend() uint32 {
 	x.root, x.spans, x.errors = append(x.root, 0), append(x.spans, 0), append(x.errors, 0)
 	x.orphans, x.lost = append(x.orphans, 0), append(x.lost, 0)
 	x.began, x.worst, x.flags = append(x.began, 0), append(x.worst, 0), append(x.flags, 0)
-	x.status = append(x.status, 0)
+	x.status, x.notes = append(x.status, 0), append(x.notes, "")
 	return uint32(len(x.id) - 1)
 }
 
@@ -132,7 +133,11 @@ func (x *index) clear(p uint32) {
 		x.head[i][p] = 0
 	}
 	x.root[p], x.spans[p], x.errors[p], x.orphans[p], x.lost[p] = 0, 0, 0, 0, 0
-	x.began[p], x.worst[p], x.status[p], x.flags[p] = 0, 0, 0, 0
+	x.began[p], x.worst[p], x.status[p] = 0, 0, 0
+	if x.flags[p]&noted != 0 { // not always: the collector hears of each pointer that is written
+		x.notes[p] = ""
+	}
+	x.flags[p] = 0
 }
 
 // remove takes a trace out. Once the last has gone, so has the memory.

@@ -165,7 +165,7 @@ func (s *Store) outline(c *chunk) *outline {
 		}
 		o.rows = append(o.rows, uint32(i))
 		if s.traces.flags[p]&noted != 0 {
-			o.noted[uint32(i)] = notedTrace{s.traces.id[p], s.notes[p]}
+			o.noted[uint32(i)] = notedTrace{s.traces.id[p], s.traces.notes[p]}
 		}
 	}
 	return o

@@ -159,6 +159,10 @@ func holdsText(name string) bool {
 	return name == "exception.message" || name == "exception.stacktrace" || name == "error.message"
 }
 
+// MaskText masks the secrets of each URL in a text, as in the message of an
+// error.
+func (s *Store) MaskText(text string) string { return s.masker.text(text) }
+
 // text masks the secrets of each URL in a text.
 func (m *masker) text(s string) string {
 	at := strings.Index(s, "://")

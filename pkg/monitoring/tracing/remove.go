@@ -4,13 +4,15 @@ import "time"
 
 // forget takes a trace without rows out of the index.
 func (s *Store) forget(p uint32) {
-	s.disband(p)
-	s.bytes.Add(-traceBytes)
-	if n, found := s.notes[p]; found {
-		s.bytes.Add(-noteBytes - int64(len(n)))
-		delete(s.notes, p)
+	x, freed := &s.traces, int64(traceBytes)
+	if x.flags[p]&manyKnown != 0 {
+		s.disband(p)
 	}
-	s.traces.remove(p)
+	if x.flags[p]&noted != 0 {
+		freed += noteBytes + int64(len(x.notes[p]))
+	}
+	s.bytes.Add(-freed)
+	x.remove(p)
 }
 
 // remove drops a whole trace. The caller holds mu.

@@ -47,7 +47,8 @@ func (s *Store) adopt(data []byte) error {
 // chunk makes the form the packed chunk that it was, whose rows belong to no
 // trace yet, and says whose they are. The chunk shares no memory with the form.
 func (f *form) chunk() (c *chunk, ids []TraceID, err error) {
-	c = newChunk(f.number, 0, f.n(), 0, nil)
+	c = newChunk(f.number, 0, 0, nil)
+	c.furnish(f.n(), rows{})
 	c.raw, c.arrived = f.raw, f.arrived
 	ids = make([]TraceID, 0, f.n())
 	at := uint32(0)

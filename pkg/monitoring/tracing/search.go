@@ -48,7 +48,7 @@ func (m *matcher) search(all []candidate, found *top) (truncated bool) {
 func (m *matcher) known(c *candidate) {
 	s := m.store
 	if s.traces.flags[c.place]&noted != 0 {
-		if n, err := readNote(s.notes[c.place]); err == nil {
+		if n, err := readNote(s.traces.notes[c.place]); err == nil {
 			c.open = m.wants.noted(s, c.open, &n)
 		}
 	}

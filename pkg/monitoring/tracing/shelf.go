@@ -78,7 +78,8 @@ func (sh *shelf) open(s *Store, size int) (c, full *chunk) {
 		}
 	}
 	s.chunks++
-	c = newChunk(s.chunks, sh.begin(), sh.usedRows, sh.usedRaw, s.takeUsed())
+	c = newChunk(s.chunks, sh.begin(), sh.usedRaw, s.takeUsed())
+	s.spare = c.furnish(sh.usedRows, s.spare)
 	sh.chunks = append(sh.chunks, c)
 	return c, full
 }
@@ -104,13 +105,16 @@ func (sh *shelf) drop(s *Store, c *chunk) {
 	s.bytes.Add(-c.charged)
 	c.charged = 0
 	if len(sh.chunks) == 0 {
-		sh.chunks, s.used = nil, nil
+		sh.chunks, s.used, s.spare = nil, nil, rows{}
 	}
 }
 
 // charge counts what c takes now.
 func (sh *shelf) charge(s *Store, c *chunk) {
 	n := c.size()
+	if n == c.charged {
+		return
+	}
 	sh.bytes += n - c.charged
 	s.bytes.Add(n - c.charged)
 	c.charged = n

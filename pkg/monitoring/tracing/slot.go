@@ -118,8 +118,11 @@ type part struct{ from, to int }
 
 // room tells whether an attribute may be added, and where one is that it
 // replaces. keys has a bit of each key, so that new ones are not searched for.
-func (sl *slot) room(key string) (old part, ok bool) {
-	bit := uint64(1) << (place(key) & 63)
+func (sl *slot) room(key string) (old part, ok bool) { return sl.roomAt(key, keyBit(key)) }
+
+func keyBit(key string) uint64 { return 1 << (place(key) & 63) }
+
+func (sl *slot) roomAt(key string, bit uint64) (old part, ok bool) {
 	if sl.keys&bit != 0 {
 		old.from, old.to = otlp.FindAttr(sl.buf, key)
 	}
@@ -172,12 +175,12 @@ func (sl *slot) setStatus(status api.Status, message string) {
 }
 
 // conclude sets what the end brings.
-func (sl *slot) conclude(o *EndOptions, attrs []attribute.KeyValue) {
+func (sl *slot) conclude(o *EndOptions, attrs []Attr) {
 	if o.Name != "" {
 		sl.head.Name = clip(o.Name, maxName)
 	}
 	for i := range attrs {
-		sl.set(&attrs[i])
+		sl.setPrepared(&attrs[i])
 	}
 	if o.Status != "" {
 		sl.setStatus(o.Status, sl.a.store.message(o.Message))

@@ -169,7 +169,7 @@ type EndOptions struct {
 
 // EndWith sets what the options say and the attributes, and ends the span. The
 // attributes are no option so that they stay on the caller's stack.
-func (h Span) EndWith(o EndOptions, attrs ...attribute.KeyValue) {
+func (h Span) EndWith(o EndOptions, attrs ...Attr) {
 	if h.sp != nil {
 		h.sp.end(o.Time, &o, attrs...)
 	}
@@ -177,11 +177,21 @@ func (h Span) EndWith(o EndOptions, attrs ...attribute.KeyValue) {
 
 // Describe adds to what StartOptions said of the span's trace, such as the user
 // once he is known.
-func (h Span) Describe(requestID, userID string, metadata ...attribute.KeyValue) {
-	if h.sp != nil && h.sp.lock() {
-		h.sp.a.describe(requestID, userID, metadata)
-		h.sp.a.unlock()
+func (h Span) Describe(requestID, userID string, metadata ...Attr) {
+	if h.sp == nil || !h.sp.lock() {
+		return
 	}
+	a := h.sp.a
+	a.describe(requestID, userID, nil)
+	before := len(a.metadata)
+	for i := range metadata[:min(len(metadata), 32, maxFacts-a.facts)] {
+		if metadata[i].key != nil {
+			a.metadata = a.store.appendFact(a.metadata, &metadata[i])
+			a.facts++
+		}
+	}
+	a.use(int64(len(a.metadata) - before))
+	a.unlock()
 }
 
 // span is what a context holds of a span, the context itself and its
@@ -251,7 +261,7 @@ func (s *Store) convert(dst []otlp.KeyValue, kvs []attribute.KeyValue) ([]otlp.K
 
 // end moves the span from the running ones to the ended ones, and lands its
 // trace if it was the last.
-func (sp *span) end(at time.Time, o *EndOptions, attrs ...attribute.KeyValue) {
+func (sp *span) end(at time.Time, o *EndOptions, attrs ...Attr) {
 	if sp.gen == 0 {
 		return
 	}

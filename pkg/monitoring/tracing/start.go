@@ -48,7 +48,7 @@ func (s *Store) start(ctx context.Context, name string, o *StartOptions) *span {
 	}
 	a, begun, entered := s.rejoin(from.local, from.id), int64(0), false
 	if a == nil {
-		a, entered = s.enter(from.id, fresh, o.now()), true
+		a, entered = s.enter(&from, fresh, o.now()), true
 		begun = a.base
 	}
 	switch {
@@ -154,7 +154,7 @@ func (from *origin) spanContext() trace.SpanContext {
 func (o *StartOptions) parentIn(ctx context.Context) origin {
 	switch {
 	case o.Remote.IsValid():
-		return foreignOrigin(o.Remote)
+		return foreignOrigin(&o.Remote)
 	case o.NewRoot:
 		return origin{}
 	}
@@ -163,7 +163,8 @@ func (o *StartOptions) parentIn(ctx context.Context) origin {
 		v := ctx.Value(contextKey)
 		if sp, ours = v.(*span); !ours {
 			if other, found := v.(trace.Span); found {
-				return foreignOrigin(other.SpanContext())
+				sc := other.SpanContext()
+				return foreignOrigin(&sc)
 			}
 			return origin{}
 		}
@@ -173,7 +174,7 @@ func (o *StartOptions) parentIn(ctx context.Context) origin {
 	}
 }
 
-func foreignOrigin(sc trace.SpanContext) origin {
+func foreignOrigin(sc *trace.SpanContext) origin {
 	from := origin{
 		id: sc.TraceID(), span: sc.SpanID(), flags: sc.TraceFlags() &^ trace.FlagsSampled, wanted: sc.IsSampled(), remote: sc.IsRemote(),
 	}
@@ -223,17 +224,29 @@ func (a *active) describe(requestID, userID string, metadata []attribute.KeyValu
 		a.userID = clip(userID, 256)
 	}
 	a.use(int64(len(a.requestID) + len(a.userID) - before))
-	for i := range metadata[:min(len(metadata), 32, 128-len(a.metadata))] {
-		m := a.store.attr(&metadata[i])
-		a.metadata = append(a.metadata, m)
-		a.use(int64(64 + len(m.Key) + len(m.Value.Str)))
+	before = len(a.metadata)
+	for i := range metadata[:min(len(metadata), 32, maxFacts-a.facts)] {
+		if kv := &metadata[i]; kv.Value.Type() == attribute.STRING {
+			key := clip(string(kv.Key), maxName)
+			a.metadata = otlp.AppendTextAttr(a.metadata, noteMetadata, key, a.store.text(key, kv.Value.AsString()))
+		} else {
+			a.metadata = otlp.AppendAttr(a.metadata, noteMetadata, a.store.attr(kv))
+		}
+		a.facts++
 	}
+	a.use(int64(len(a.metadata) - before))
 }
+
+// maxFacts is how many attributes a trace has beside those of its spans.
+const maxFacts = 128
 
 // Describe is [Span.Describe] for ctx's span. Without one it does nothing.
 func (s *Store) Describe(ctx context.Context, requestID, userID string, metadata ...attribute.KeyValue) {
 	if sp, found := ctx.Value(contextKey).(*span); found && sp.a.store == s {
-		Span{sp}.Describe(requestID, userID, metadata...)
+		if sp.lock() {
+			sp.a.describe(requestID, userID, metadata)
+			sp.a.unlock()
+		}
 	}
 }
 

@@ -96,9 +96,9 @@ type Store struct {
 	traces      index
 	shelves     [numShelves]shelf
 	families    map[uint32]*family // of traces with many spans, by their place
-	notes       map[uint32]string  // by the place of their trace
 	services    map[string]int     // numbers of their bits, at most maxServiceBits
 	locals      map[string]*sender // this process, by scope
+	spare       rows               // of a chunk that is gone; see recycle
 	unpacked    []*chunk           // full ones
 	chunks      uint64             // how many there were
 	owed        owed
@@ -106,6 +106,7 @@ type Store struct {
 	replaying   bool               // only while New runs, as is the next
 	unpublished []*chunk           // full ones that the log has not got
 	used        [][]byte           // of chunks that were packed, for the messages of others; at most packLater
+	slab        []byte             // see jot
 	scratch     []byte
 }
 
@@ -140,7 +141,7 @@ func New(o Options) (*Store, error) {
 	s := &Store{
 		opts: o, masker: newMasker(o.Mask), resource: localResource(o.Service),
 		chunkBytes: int(min(max(o.MaxBytes/32, 16<<10), chunkBytes)),
-		traces:     newIndex(), families: map[uint32]*family{}, notes: map[uint32]string{}, services: map[string]int{},
+		traces:     newIndex(), families: map[uint32]*family{}, services: map[string]int{},
 	}
 	s.provider = &provider{store: s}
 	s.initActive()

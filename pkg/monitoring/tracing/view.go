@@ -49,8 +49,8 @@ func (v *view) kept(s *Store, p uint32) {
 	x := &s.traces
 	v.start, v.end, v.lost = x.start[p], x.end[p], x.lost[p] > 0
 	v.worst, v.cut = x.worst[p], x.flags[p]&wasCut != 0
-	if n, found := s.notes[p]; found {
-		if known, err := readNote(n); err == nil {
+	if x.flags[p]&noted != 0 {
+		if known, err := readNote(x.notes[p]); err == nil {
 			v.note = known
 		}
 	}

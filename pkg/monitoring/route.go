@@ -1,0 +1,112 @@
+package monitoring
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/pulsectl/pulsectl/pkg/monitoring/metric"
+)
+
+// Handle returns h as the handler of a route: a request that reaches it counts
+// as one of this pattern, whatever router has brought it there, and the route's
+// metrics and its span's name are resolved here, once. Below [Monitor.Middleware]
+// it names the request that the middleware records; without one it records the
+// request itself, as the middleware does.
+//
+//	mux.Handle("GET /users/{id}", m.Handle("GET /users/{id}", users))
+//	chi.Get("/users/{id}", m.Handle("/users/{id}", users).ServeHTTP)
+func (m *Monitor) Handle(pattern string, h http.Handler) http.Handler {
+	out := &handled{m: m, next: h, route: m.route(pattern)}
+	out.alone = m.record(h, m.traces, out.route)
+	return out
+}
+
+type handled struct {
+	m     *Monitor
+	route *route
+	next  http.Handler
+	alone http.Handler // records the request, too
+}
+
+func (h *handled) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rq, _ := r.Context().Value(requestKey{}).(*request)
+	if rq == nil || rq.m != h.m {
+		h.alone.ServeHTTP(w, r)
+		return
+	}
+	rq.route = h.route
+	h.next.ServeHTTP(w, r)
+}
+
+// route is what is known of a pattern.
+type route struct {
+	pattern  string
+	metrics  *metric.Route
+	method   string // that the pattern names; "" for any
+	endpoint string // label and http.route
+	name     string // of the span of a request with that method
+}
+
+func (m *Monitor) route(pattern string) *route {
+	pattern = strings.Clone(pattern)
+	rt := &route{pattern: pattern, metrics: m.Metrics.Route(pattern), endpoint: endpoint(pattern)}
+	if method, _, ok := strings.Cut(pattern, " "); ok {
+		rt.method = method
+		rt.name = spanName(method, pattern)
+	}
+	return rt
+}
+
+// spanName returns what the span of a request of this method is called.
+func (rt *route) spanName(method string) string {
+	if rt.name != "" && rt.method == method {
+		return rt.name
+	}
+	return method + " " + rt.endpoint
+}
+
+// found returns the route that the request took: the one that a handler of
+// [Monitor.Handle] noted, or by the pattern that a mux left.
+func (rq *request) found(status int) *route {
+	if rq.route != nil {
+		return rq.route
+	}
+	return rq.m.routes.get(rq.pattern(status), rq.m.route)
+}
+
+// pattern returns the pattern of the request's route, "" for none. Where
+// something before the mux has handed on another request than it got, the mux
+// that the API is mounted on is asked again.
+func (rq *request) pattern(status int) string {
+	pattern := rq.r.Pattern
+	if mux := rq.m.mux.Load(); pattern == "" && mux != nil && !rq.routed {
+		_, pattern = mux.Handler(rq.r)
+	}
+	if rq.r.Method == http.MethodConnect && status == http.StatusTemporaryRedirect {
+		return "" // here the mux gives the path of its redirection for a pattern
+	}
+	return pattern
+}
+
+// spanName is the method and the route, which a pattern with a method is already.
+func spanName(method, pattern string) string {
+	if verb, rest, ok := strings.Cut(pattern, " "); ok && verb == method && strings.HasPrefix(rest, "/") {
+		return pattern
+	}
+	return method + " " + endpoint(pattern)
+}
+
+// method cuts what a client may make up to the length of a method.
+func method(r *http.Request) string { return r.Method[:min(len(r.Method), 16)] }
+
+// endpoint is a route pattern as label and span name: without its method, and
+// "unmatched" where there is none.
+func endpoint(pattern string) string {
+	if _, path, ok := strings.Cut(pattern, " "); ok {
+		pattern = path
+	}
+	if pattern == "" {
+		return metric.Unmatched
+	}
+	return pattern
+}
