@@ -14,8 +14,10 @@ import (
 
 // Frame is one call of a stack.
 type Frame struct {
-	Function, File  string
-	Line, StartLine int64
+	Function  string `json:"function"`
+	File      string `json:"file,omitempty"`
+	Line      int64  `json:"line,omitempty"`
+	StartLine int64  `json:"start_line,omitempty"`
 }
 
 // Builder makes a profile out of stacks. It copies the strings it keeps.

@@ -2,6 +2,7 @@ package hotspot
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -48,6 +49,9 @@ type Call struct {
 	Inline   bool    `json:"inline,omitempty"` // all of it was inlined
 }
 
+// ErrNoMatch is wrapped by the error of [Peek] where there is no such function.
+var ErrNoMatch = errors.New("no function matches")
+
 // Peek returns the functions whose names match, each with its callers and
 // callees, as `go tool pprof -peek` does. The error of no match names re.
 func Peek(p *Profile, re *regexp.Regexp, o GraphOptions) (*CallGraph, error) {
@@ -65,7 +69,7 @@ func Peek(p *Profile, re *regexp.Regexp, o GraphOptions) (*CallGraph, error) {
 	all := len(order)
 	order = slices.DeleteFunc(order, func(x uint32) bool { return !wanted[x] })
 	if len(order) == 0 {
-		return nil, fmt.Errorf("no function matches %q", re)
+		return nil, fmt.Errorf("%w %q", ErrNoMatch, re)
 	}
 	return g.graph(h, order[:limit(len(order), o.N)], all), nil
 }

@@ -23,31 +23,29 @@ func (g *FlameGraph) Layout(zoom int32, width int, maxDepth int) []Box {
 	if maxDepth > 0 && len(boxes) >= maxDepth {
 		return boxes[:maxDepth]
 	}
-	// Edges are rounded from the sum of all widths to their left, so they meet and do not drift.
-	type place struct {
-		node int32
-		left int64 // of its left edge from that of zoom
-	}
-	total := g.Nodes[zoom].Width
-	if total <= 0 {
-		return append(boxes, Box{zoom, g.Nodes[zoom].Depth, 0, width})
-	}
-	cell := func(at int64) int { return int(float64(at)/float64(total)*float64(width) + 0.5) }
-	for queue := []place{{zoom, 0}}; len(queue) > 0; queue = queue[1:] {
-		q := queue[0]
-		n := &g.Nodes[q.node]
-		box := Box{q.node, n.Depth, cell(q.left), cell(q.left + n.Width)}
-		if box.X0 == box.X1 || maxDepth > 0 && int(n.Depth) >= maxDepth {
-			continue
+	boxes = append(boxes, Box{zoom, g.Nodes[zoom].Depth, 0, width})
+	for at := len(boxes) - 1; at < len(boxes); at++ {
+		if box := boxes[at]; maxDepth <= 0 || int(box.Depth)+1 < maxDepth {
+			boxes = g.divide(boxes, box)
 		}
-		boxes = append(boxes, box)
-		left := q.left
-		for c, to := g.Children(q.node); c < to; c++ {
-			if cell(left) >= box.X1 {
-				break
-			}
-			queue = append(queue, place{c, left})
-			left += g.Nodes[c].Width
+	}
+	return boxes
+}
+
+// divide places the children of a box below it. Their edges are rounded from the
+// sum of all widths to their left within it, so they meet and do not drift.
+func (g *FlameGraph) divide(boxes []Box, box Box) []Box {
+	n := &g.Nodes[box.Node]
+	if n.Width <= 0 {
+		return boxes
+	}
+	sum, x0 := int64(0), box.X0
+	for c, to := g.Children(box.Node); c < to && x0 < box.X1; c++ {
+		sum += g.Nodes[c].Width
+		x1 := min(box.X0+int(float64(sum)/float64(n.Width)*float64(box.X1-box.X0)+0.5), box.X1)
+		if x1 > x0 {
+			boxes = append(boxes, Box{c, g.Nodes[c].Depth, x0, x1})
+			x0 = x1
 		}
 	}
 	return boxes
