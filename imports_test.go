@@ -32,6 +32,7 @@ var rooms = map[string][]string{
 	"internal/jaegerapi":           {"pkg/api", "pkg/monitoring/tracing", "internal/traceformat"},
 	"internal/receiver":            {"pkg/api", "internal/traceformat"},
 	"internal/hotspot":             {"pkg/api"},
+	"internal/live":                {"pkg/api", "pkg/render", "internal/hotspot"},
 	"internal/waterfall":           {"pkg/api"},
 	"internal/scrape":              {"pkg/api"},
 	"internal/demo":                {"pkg/api", "pkg/monitoring", "pkg/monitoring/*"},
@@ -69,7 +70,7 @@ func covers(pattern, path string) bool {
 // A service that embeds the stack links none of the command line's libraries.
 func TestEmbeddingIsLight(t *testing.T) {
 	heavy := []string{
-		"github.com/spf13/", "github.com/charmbracelet/", "github.com/olekukonko/", "google.golang.org/grpc",
+		"github.com/spf13/", "github.com/charmbracelet/", "charm.land/", "github.com/olekukonko/", "google.golang.org/grpc",
 		"connectrpc.com/", "go.opentelemetry.io/collector/", "github.com/prometheus/prometheus/", "github.com/cockroachdb/",
 	}
 	for dep := range strings.Lines(list(t, "-deps", "./pkg/monitoring")) {

@@ -25,6 +25,21 @@ var services = [...]lipgloss.CompleteAdaptiveColor{
 	tone("#8a5a12", "#dcb67a", 3, 3), tone("#56700c", "#b4d455", 2, 10), tone("#a3316f", "#f29bcb", 5, 5),
 }
 
+// Flame frames are filled; their text is near-black, and has 7:1 against them.
+// The package picks the tone.
+var (
+	flameTones = [...]lipgloss.CompleteAdaptiveColor{
+		tone("#f7c58f", "#f0a860", 11, 11), tone("#f5dc94", "#e8c468", 11, 11), tone("#f4b49a", "#e88f6a", 9, 9),
+		tone("#ead0b3", "#d9b38c", 9, 9), tone("#f8dcb5", "#f2c98f", 11, 11), tone("#f0c3a8", "#e0a07a", 9, 9),
+	}
+	flameRuntimeTone  = tone("#bcd4f6", "#8fb4e8", 14, 14)
+	flameRootTone     = grey("#d5dae2", "#8d97a8", 253, 246, 7, 7)
+	flameMatchedTone  = tone("#b48cf0", "#c4a2ff", 13, 13)
+	flameInk          = tone("#1c1c1c", "#16181d", 0, 0)
+	flameSelectedTone = tone("#1c1c1c", "#f4f6f9", 0, 15)
+	flameSelectedInk  = tone("#ffffff", "#16181d", 15, 0)
+)
+
 // tone names one colour for both themes and every depth. The 16 colours are
 // chosen by hand: a computed match turns greys into blue and pale fills white.
 func tone(light, dark string, light16, dark16 int) lipgloss.CompleteAdaptiveColor {

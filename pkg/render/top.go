@@ -78,22 +78,25 @@ func topTitle(t api.ProfileTop, cum bool) string {
 
 // topScope says how much of what over which time, and which profile.
 func topScope(t api.ProfileTop) string {
-	scope := amount(t.Total, t.Unit)
-	switch t.SampleType {
+	scope := scopeText(t.Total, t.Unit, t.SampleType, t.Duration)
+	if t.ProfileID != "" {
+		scope += "  " + shortID(t.ProfileID, 8)
+	}
+	return scope
+}
+
+func scopeText(total int64, unit, sampleType string, over api.Seconds) string {
+	scope := amount(total, unit)
+	switch sampleType {
 	case "cpu":
 		scope += " CPU"
-	case "wall":
-		scope += " wall"
 	default:
-		scope += " " + strings.ReplaceAll(clean(t.SampleType), "_", " ")
+		scope += " " + sampleWords(sampleType)
 	}
-	if d := t.Duration.Duration(); d >= 10*time.Second {
+	if d := over.Duration(); d >= 10*time.Second {
 		scope += " of " + age(d)
 	} else if d > 0 {
 		scope += " of " + duration(d)
-	}
-	if t.ProfileID != "" {
-		scope += "  " + shortID(t.ProfileID, 8)
 	}
 	return scope
 }
