@@ -72,6 +72,9 @@ func (a *app) rootCmd() *cobra.Command {
 			if err := a.checkPromForm(cmd.CommandPath()); err != nil {
 				return err
 			}
+			if err := a.checkProfileForm(cmd.CommandPath()); err != nil {
+				return err
+			}
 			a.started = true
 			return nil
 		},

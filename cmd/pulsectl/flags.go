@@ -40,7 +40,7 @@ func (f *globalFlags) register(root *cobra.Command, getenv func(string) string) 
 	}
 	fs.StringSliceVarP(&f.servers, "server", "s", strings.Split(env("PULSECTL_SERVER", "http://127.0.0.1:8000"), ","),
 		"server `URL`; repeat it or give a comma list for a fleet (PULSECTL_SERVER)")
-	fs.StringVarP(&f.output, "output", "o", env("PULSECTL_OUTPUT", "table"), "`FORM` of the output: "+strings.Join(outputForms, ", ")+"; of traces also otlp, jaeger, zipkin, chrome, of metrics prom (PULSECTL_OUTPUT)")
+	fs.StringVarP(&f.output, "output", "o", env("PULSECTL_OUTPUT", "table"), "`FORM` of the output: "+strings.Join(outputForms, ", ")+"; of traces also otlp, jaeger, zipkin, chrome, of metrics prom, of profiles pprof, folded, speedscope, svg (PULSECTL_OUTPUT)")
 	fs.Var(durationValue{&f.requestTimeout}, "request-timeout", "for one server's answer (PULSECTL_REQUEST_TIMEOUT)")
 	fs.StringVar(&f.color, "color", env("PULSECTL_COLOR", "auto"), "auto, always or never (PULSECTL_COLOR, NO_COLOR)")
 	fs.StringVar(&f.theme, "theme", env("PULSECTL_THEME", "auto"), "auto, dark or light: the terminal's background (PULSECTL_THEME)")
@@ -56,7 +56,7 @@ func (f *globalFlags) check() error {
 	switch {
 	case f.err != nil:
 		return f.err
-	case !slices.Contains(outputForms, f.output) && !slices.Contains(traceForms, f.output) && f.output != promForm:
+	case !slices.Contains(slices.Concat(outputForms, traceForms, profileForms), f.output) && f.output != promForm:
 		return fmt.Errorf("output %q: want one of %s", f.output, strings.Join(outputForms, ", "))
 	case !slices.Contains([]string{"auto", "always", "never"}, f.color):
 		return fmt.Errorf("color %q: want auto, always or never", f.color)

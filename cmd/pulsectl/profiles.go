@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,12 +28,6 @@ var profilesView = view[client.ProfileList]{
 	},
 }
 
-var profileView = view[api.Profile]{
-	kind:  "Profile",
-	items: func(p api.Profile) []render.Item { return []render.Item{{Name: p.ProfileID, Value: p}} },
-	draw:  render.Profile,
-}
-
 var profilingStatsView = view[api.ProfilingStats]{
 	kind:  "ProfilingStats",
 	items: func(s api.ProfilingStats) []render.Item { return []render.Item{{Name: s.Mode, Value: s}} },
@@ -45,14 +38,15 @@ func newProfilesCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "profiles",
 		Aliases: []string{"profile"},
-		Short:   "Profiles of slow requests and of the process: list, show, top, capture",
+		Short:   "Profiles of slow requests and of the process: list, show, top, flame, capture",
 		Args:    cobra.NoArgs,
 	}
 	list := newProfilesListCmd(a)
 	cmd.RunE = list.RunE
 	cmd.Flags().AddFlagSet(list.Flags())
-	cmd.AddCommand(list, newProfilesShowCmd(a), newProfilesTopCmd(a), newProfilesCaptureCmd(a), newProfilesEnableCmd(a),
-		newProfilesDisableCmd(a), newProfilesStatsCmd(a), newProfilesCleanupCmd(a))
+	cmd.AddCommand(list, newProfilesShowCmd(a), newProfilesTopCmd(a), newProfilesFlameCmd(a), newProfilesTreeCmd(a), newProfilesPeekCmd(a),
+		newProfilesTagsCmd(a), newProfilesDiffCmd(a), newProfilesCaptureCmd(a), newProfilesPullCmd(a), newProfilesUploadCmd(a), newProfilesExportCmd(a),
+		newProfilesEnableCmd(a), newProfilesDisableCmd(a), newProfilesStatsCmd(a), newProfilesCleanupCmd(a))
 	return cmd
 }
 
@@ -97,21 +91,77 @@ func (a *app) profiles(ctx context.Context, q client.ProfileQuery) error {
 }
 
 func newProfilesShowCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "show ID",
-		Short: "Show the summary of one profile",
-		Long:  "Show the summary of one profile, by its id or a unique prefix of 4 or more characters.",
-		Args:  cobra.ExactArgs(1),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.profile(cmd.Context(), args[0]) },
+	var source profileSource
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "show [SOURCE]",
+		Short: "Show where a slow request's time went, or the summary of a profile",
+		Long: `Show where the wall time of a slow request went: a bar for each state of its
+goroutine, what it did when, where it was blocked, memory and timings, and where
+each figure comes from. Of profiles without an explanation it is a summary.
+
+` + sourceHelp + `
+
+  pulsectl profiles show p_4QZX
+  pulsectl profiles show --trace @slowest`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			src, err := source.parse(args, "pulsectl profiles show")
+			if err != nil {
+				return err
+			}
+			return a.profile(cmd.Context(), src, all)
+		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "every stack of every state, whole")
+	source.register(cmd.Flags())
+	return cmd
 }
 
-func (a *app) profile(ctx context.Context, id string) error {
-	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (api.Profile, error) { return c.Profile(ctx, id) })
+func (a *app) profile(ctx context.Context, src profileSource, all bool) error {
+	rs, err := a.profileSummaries(ctx, src)
 	if err != nil {
 		return err
 	}
-	return show(a, rs, profileView)
+	return show(a, found(rs), view[api.Profile]{
+		kind:  "Profile",
+		items: func(p api.Profile) []render.Item { return []render.Item{{Name: p.ProfileID, Value: p}} },
+		draw: func(w io.Writer, rs []api.Result[api.Profile], o render.Options) error {
+			return render.Profile(w, rs, all, o)
+		},
+	})
+}
+
+// profileSummaries asks the servers, or says what a file holds.
+func (a *app) profileSummaries(ctx context.Context, src profileSource) ([]api.Result[api.Profile], error) {
+	if src.isLocal() {
+		rs, err := a.parseProfiles(ctx, src)
+		if err != nil {
+			return nil, err
+		}
+		return each(rs, func(p parsedProfile) (api.Profile, error) { return p.describe(), nil }), nil
+	}
+	return ask(ctx, a, func(c *client.Client, ctx context.Context) (api.Profile, error) {
+		p, err := src.find(ctx, c)
+		if err != nil || src.isID() {
+			return p, err
+		}
+		return c.Profile(ctx, p.ProfileID) // lists leave out what is long
+	})
+}
+
+// describe is the summary of a file's profile.
+func (p parsedProfile) describe() api.Profile {
+	out := p.summary
+	out.Type, out.Duration = p.Type(), api.Seconds(p.Duration)
+	out.Samples, out.Labels = api.CountOf(int64(p.Samples())), map[string]string{}
+	if !p.Time.IsZero() {
+		out.StartTime = &api.Time{Time: p.Time}
+	}
+	for _, t := range p.SampleTypes {
+		out.Labels["values of "+t.Type] = t.Unit
+	}
+	return out
 }
 
 func newProfilesStatsCmd(a *app) *cobra.Command {
@@ -126,73 +176,5 @@ func newProfilesStatsCmd(a *app) *cobra.Command {
 			}
 			return show(a, rs, profilingStatsView)
 		},
-	}
-}
-
-type captureOptions struct {
-	Type     string
-	Duration time.Duration
-	Wait     bool
-}
-
-func newProfilesCaptureCmd(a *app) *cobra.Command {
-	o := captureOptions{Duration: 30 * time.Second}
-	cmd := &cobra.Command{
-		Use:   "capture",
-		Short: "Have the server profile itself",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.captureProfile(cmd.Context(), o) },
-	}
-	fs := cmd.Flags()
-	fs.StringVar(&o.Type, "type", "cpu", "cpu, heap or goroutine")
-	fs.Var(durationValue{&o.Duration}, "for", "how long a cpu profile takes, 1s to 300s")
-	fs.BoolVar(&o.Wait, "wait", false, "wait until the profile is there")
-	return cmd
-}
-
-func (a *app) captureProfile(ctx context.Context, o captureOptions) error {
-	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (api.ProfileStarted, error) {
-		started, err := c.CaptureProfile(ctx, o.Type, o.Duration, a.action())
-		if err == nil && o.Wait && !started.DryRun {
-			err = waitForProfile(ctx, c, started.ProfileID)
-		}
-		return started, err
-	})
-	if err != nil {
-		return err
-	}
-	return show(a, rs, view[api.ProfileStarted]{
-		kind:  "ProfileCapture",
-		items: func(s api.ProfileStarted) []render.Item { return []render.Item{{Name: s.ProfileID, Value: s}} },
-		draw: func(w io.Writer, rs []api.Result[api.ProfileStarted], ro render.Options) error {
-			return render.Done(w, rs, func(s api.ProfileStarted) string { return captureLine(s, o) }, ro)
-		},
-	})
-}
-
-func captureLine(s api.ProfileStarted, o captureOptions) string {
-	switch {
-	case s.DryRun:
-		return "would capture a " + o.Type + " profile"
-	case o.Wait || o.Type != "cpu":
-		return "captured " + s.ProfileID
-	}
-	return "capturing " + s.ProfileID + " for " + o.Duration.String()
-}
-
-// waitForProfile asks for a profile until it is no longer active.
-func waitForProfile(ctx context.Context, c *client.Client, id string) error {
-	tick := time.NewTicker(250 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		p, err := c.Profile(ctx, id)
-		if err != nil || p.State != "active" {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
 	}
 }

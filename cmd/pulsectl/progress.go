@@ -23,6 +23,9 @@ type progressPart struct {
 	count int64
 }
 
+// uncounted is the count of work that counts nothing.
+const uncounted = -1
+
 // progress starts a line that says what is going on.
 func (a *app) progress(what string) *progress {
 	p := &progress{parts: map[string]progressPart{}, what: what}

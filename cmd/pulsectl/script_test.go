@@ -60,7 +60,7 @@ func TestScripts(t *testing.T) {
 			env.Defer(func() { first.Close(); second.Close() })
 			env.Values["redis"] = new(scriptedRedis)
 			startPythons(env, t)
-			startShop(env, t)
+			startShop(ctx, env, t)
 			startExporter(env)
 			return nil
 		},

@@ -63,15 +63,27 @@ func (p *pane) shows(start string) {
 // await waits for such a line, and does something before each look.
 func (p *pane) await(start string, before func()) {
 	p.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		before()
-		for line := range strings.Lines(p.tmux("capture-pane", "-p", "-J", "-S", "-200")) {
+	p.awaitScreen("a line that begins with "+start, func(screen string) bool {
+		for line := range strings.Lines(screen) {
 			if strings.HasPrefix(strings.TrimPrefix(line, "^C"), start) { // the terminal echoes the key
-				return
+				return true
 			}
 		}
+		before()
+		return false
+	})
+}
+
+// awaitScreen waits until a screen is as it should be.
+func (p *pane) awaitScreen(what string, is func(screen string) bool) {
+	p.t.Helper()
+	screen := ""
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if screen = p.tmux("capture-pane", "-p", "-J", "-S", "-200"); is(screen) {
+			return
+		}
 	}
-	p.t.Fatalf("no line begins with %q:\n%s", start, p.tmux("capture-pane", "-p", "-J", "-S", "-200"))
+	p.t.Fatalf("there is not %s:\n%s", what, screen)
 }
 
 func (p *pane) showsNot(start string) {

@@ -186,12 +186,26 @@ func (c *Client) ProfilingStats(ctx context.Context) (api.ProfilingStats, error)
 	return out, nil
 }
 
-// CaptureProfile has the server profile itself and returns the id that the
-// profile will have.
-func (c *Client) CaptureProfile(ctx context.Context, typ string, d time.Duration, a Action) (api.ProfileStarted, error) {
+// Capture is a profile that a server is to take. The zero value of Duration and
+// Target leaves them to the server.
+type Capture struct {
+	Type     string        // cpu, heap, allocs, goroutine, mutex, block, threadcreate, trace
+	Duration time.Duration // that it covers, in whole seconds; of what is counted since the start, the difference
+	Target   string        // the name of a pprof target of the server's configuration; "" means itself
+}
+
+// CaptureProfile has the server take a profile and returns the id that it will
+// have.
+func (c *Client) CaptureProfile(ctx context.Context, p Capture, a Action) (api.ProfileStarted, error) {
 	var out api.ProfileStarted
-	seconds := int64((d + time.Second - 1) / time.Second)
-	err := c.act(ctx, profilingPath+"/capture", url.Values{"type": {typ}, "seconds": {strconv.FormatInt(seconds, 10)}}, a, &out)
+	q := url.Values{"type": {p.Type}}
+	if p.Duration > 0 {
+		q.Set("seconds", strconv.FormatInt(int64((p.Duration+time.Second-1)/time.Second), 10))
+	}
+	if p.Target != "" {
+		q.Set("target", p.Target)
+	}
+	err := c.act(ctx, profilingPath+"/capture", q, a, &out)
 	return out, err
 }
 

@@ -3,10 +3,12 @@ package client_test
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,5 +142,57 @@ func TestRecordedPythonProfiles(t *testing.T) {
 		if _, err := c.ProfilingStats(t.Context()); strings.HasSuffix(path, "/stats") && err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
+	}
+}
+
+// What a command leaves open is left to the server; what it says is said once.
+func TestProfileRequests(t *testing.T) {
+	var asked []string
+	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch body, _ := io.ReadAll(r.Body); {
+		case r.URL.Path == "/monitoring/":
+			io.WriteString(w, `{"service":"x","capabilities":["dry_run"]}`)
+			return
+		default:
+			asked = append(asked, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+string(body)))
+		}
+		switch {
+		case r.URL.Query().Has("format"):
+			io.WriteString(w, "raw\x00data")
+		case r.Method == "POST" && strings.HasSuffix(r.URL.Path, "/profiles"):
+			w.WriteHeader(http.StatusCreated)
+			io.WriteString(w, `{"profile_id":"p_1"}`)
+		default:
+			w.WriteHeader(http.StatusAccepted)
+			io.WriteString(w, `{"profile_id":"p_2"}`)
+		}
+	}))
+	t.Cleanup(ts.Close)
+	c, err := client.New(ts.URL, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	if b, err := c.ProfileData(ctx, "p/ 1"); err != nil || string(b) != "raw\x00data" {
+		t.Errorf("ProfileData = %q, %v", b, err)
+	}
+	p, err := c.UploadProfile(ctx, []byte("a;b 1"), client.ProfileUpload{Operation: "nightly", Labels: []string{"k=v", "l=w"}})
+	if err != nil || p.ProfileID != "p_1" {
+		t.Errorf("UploadProfile = %+v, %v", p, err)
+	}
+	for _, o := range []client.Capture{{Type: "heap"}, {Type: "trace", Duration: 1200 * time.Millisecond, Target: "billing"}} {
+		if s, err := c.CaptureProfile(ctx, o, client.Action{}); err != nil || s.ProfileID != "p_2" {
+			t.Errorf("CaptureProfile(%+v) = %+v, %v", o, s, err)
+		}
+	}
+	want := []string{
+		"GET /monitoring/profiling/profiles/p%2F%201?format=pprof",
+		"POST /monitoring/profiling/profiles?label=k%3Dv&label=l%3Dw&operation=nightly a;b 1",
+		"POST /monitoring/profiling/capture?type=heap",
+		"POST /monitoring/profiling/capture?seconds=2&target=billing&type=trace",
+	}
+	if !slices.Equal(asked, want) {
+		t.Errorf("asked\n%s\nwant\n%s", strings.Join(asked, "\n"), strings.Join(want, "\n"))
 	}
 }

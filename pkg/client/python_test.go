@@ -105,7 +105,7 @@ var answers = map[string]answer{
 	"e01_system_info":               {ask: func(t *testing.T, c *client.Client) (any, error) { return c.System(t.Context()) }, whole: true},
 	"e02_debug_config":              {ask: raw("GET", "/monitoring/debug/config"), whole: true},
 	"e03_unknown_404": {ask: func(t *testing.T, c *client.Client) (any, error) {
-		return c.CaptureProfile(t.Context(), "cpu", time.Second, client.Action{})
+		return c.CaptureProfile(t.Context(), client.Capture{Type: "cpu", Duration: time.Second}, client.Action{})
 	},
 		status: 404, says: "this server has no /monitoring/profiling/capture"},
 	"i02_profiles_repaired": {ask: profiles, says: `"profile_id":"http_GET_/demo/cpu_1795415793436"`},
@@ -196,8 +196,11 @@ func nearly(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 }
 // A refusal comes before anything is sent.
 func TestPythonRefusesFirst(t *testing.T) {
 	for name, do := range map[string]func(*client.Client) error{
-		"dry capture": func(c *client.Client) error { _, err := c.CaptureProfile(t.Context(), "cpu", 1, dry); return err },
-		"dry enable":  func(c *client.Client) error { _, err := c.EnableProfiling(t.Context(), 0, 0, dry); return err },
+		"dry capture": func(c *client.Client) error {
+			_, err := c.CaptureProfile(t.Context(), client.Capture{Type: "cpu", Duration: 1}, dry)
+			return err
+		},
+		"dry enable": func(c *client.Client) error { _, err := c.EnableProfiling(t.Context(), 0, 0, dry); return err },
 		"threshold": func(c *client.Client) error {
 			_, err := c.EnableProfiling(t.Context(), 0, 1, client.Action{})
 			return err

@@ -129,10 +129,11 @@ func (s *screen) profileRow(p api.Profile, n int) []string {
 	}
 }
 
-// Profile draws the summary of one profile.
-func Profile(w io.Writer, rs []api.Result[api.Profile], o Options) error {
+// Profile draws one profile: of an explained request where its time went, of
+// others a summary. With all it has every stack of the explanation.
+func Profile(w io.Writer, rs []api.Result[api.Profile], all bool, o Options) error {
 	return screens(w, rs, o, func(s *screen, where string, p api.Profile) error {
-		if err := s.profile(p); err != nil {
+		if err := s.profile(p, all); err != nil {
 			return err
 		}
 		if where != "" {
@@ -142,7 +143,10 @@ func Profile(w io.Writer, rs []api.Result[api.Profile], o Options) error {
 	})
 }
 
-func (s *screen) profile(p api.Profile) error {
+func (s *screen) profile(p api.Profile, all bool) error {
+	if p.Explanation != nil {
+		return s.explained(p, all)
+	}
 	state := s.mark(fine, "done")
 	if p.State == "active" {
 		state = s.mark(between, "active")
@@ -150,9 +154,20 @@ func (s *screen) profile(p api.Profile) error {
 	s.heading("Profile "+shortID(p.ProfileID, 8)+"  "+clean(p.OperationName), state)
 	s.line()
 	s.facts(s.profileFacts(p))
-	if len(p.TopFunctions) == 0 {
-		return nil
+	if len(p.TopFunctions) > 0 {
+		if err := s.summaryFunctions(p); err != nil {
+			return err
+		}
 	}
+	if next := nextOf(p); len(next) > 0 {
+		s.line()
+		s.next(next...)
+	}
+	return nil
+}
+
+// summaryFunctions writes the functions that the summary itself names.
+func (s *screen) summaryFunctions(p api.Profile) error {
 	s.line()
 	cols := []column{
 		{name: "CALLS", right: true, drop: 2}, {name: "OWN", right: true}, {name: "TOTAL", right: true},
@@ -213,7 +228,7 @@ func (s *screen) profileFacts(p api.Profile) []fact {
 	add("took", took)
 	if p.Samples != nil {
 		add("samples", count(p.Samples.Value()))
-	} else {
+	} else if p.Type == "" {
 		add("calls", count(int64(p.TotalCalls)))
 	}
 	add("note", clean(p.Note))
@@ -223,15 +238,11 @@ func (s *screen) profileFacts(p api.Profile) []fact {
 	for _, k := range slices.Sorted(maps.Keys(p.Labels)) {
 		add(strings.ReplaceAll(clean(k), "_", " "), clean(p.Labels[k]))
 	}
-	for _, k := range slices.SortedFunc(maps.Keys(p.MemoryUsage), func(a, b string) int {
-		return cmp.Or(cmp.Compare(p.MemoryUsage[a], p.MemoryUsage[b]), strings.Compare(a, b))
-	}) {
+	for _, k := range checkpoints(p) {
 		add("memory", size(int64(p.MemoryUsage[k]))+" at "+clean(k))
 	}
-	for _, k := range slices.Sorted(maps.Keys(p.CustomTimings)) {
-		if d := p.CustomTimings[k]; d.Duration() < 1e9*time.Second { // a Python server has instants among them
-			add("timing", duration(d.Duration())+" "+clean(k))
-		}
+	for _, k := range timings(p) {
+		add("timing", duration(p.CustomTimings[k].Duration())+" "+clean(k))
 	}
 	if p.Size != nil {
 		add("size", size(p.Size.Value()))

@@ -79,7 +79,7 @@ func TestProfiles(t *testing.T) {
 
 func TestProfile(t *testing.T) {
 	rs := []api.Result[api.Profile]{{Instance: "http://127.0.0.1:8000", Value: sampleProfile()}}
-	golden(t, "profile", func(w *bytes.Buffer, o render.Options) error { return render.Profile(w, rs, o) })
+	golden(t, "profile", func(w *bytes.Buffer, o render.Options) error { return render.Profile(w, rs, false, o) })
 }
 
 func TestProfilingStats(t *testing.T) {

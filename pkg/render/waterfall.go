@@ -45,6 +45,7 @@ func (s *screen) trace(v waterfall.Shown, where string) error {
 	}
 	if len(f.l.Rows) == 0 {
 		s.line(s.muted.Render("No span of this trace is kept."))
+		f.profiles()
 		return nil
 	}
 	f.measure()
@@ -57,7 +58,23 @@ func (s *screen) trace(v waterfall.Shown, where string) error {
 		f.row(i)
 	}
 	f.notes()
-	return f.path()
+	if err := f.path(); err != nil {
+		return err
+	}
+	f.profiles()
+	return nil
+}
+
+// profiles names the profiles of the trace by the commands that show them.
+func (f *fall) profiles() {
+	if len(f.v.Trace.ProfileIDs) == 0 || f.NoHeaders {
+		return
+	}
+	f.line()
+	for i, id := range f.v.Trace.ProfileIDs {
+		label := map[bool]string{true: "profile", false: "       "}[i == 0]
+		f.line(f.muted.Render(label), blanks(gutter), "pulsectl profiles show "+shortID(id, 8))
+	}
 }
 
 // fall is the drawing of one waterfall.
@@ -90,9 +107,6 @@ func (f *fall) head(where string) {
 		facts = append(facts, "request "+clean(t.RequestID))
 	}
 	facts = append(facts, clean(f.v.Chosen))
-	for _, id := range t.ProfileIDs {
-		facts = append(facts, "profile "+clean(id))
-	}
 	f.quiet(wrap(f.Width, slices.DeleteFunc(facts, func(s string) bool { return s == "" })...))
 	if f.v.Span >= 0 || len(f.l.Rows) == 0 {
 		f.line() // else the legend follows
