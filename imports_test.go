@@ -32,6 +32,7 @@ var rooms = map[string][]string{
 	"internal/jaegerapi":           {"pkg/api", "pkg/monitoring/tracing", "internal/traceformat"},
 	"internal/receiver":            {"pkg/api", "internal/traceformat"},
 	"internal/hotspot":             {"pkg/api"},
+	"internal/exectrace":           {"pkg/api", "internal/hotspot"},
 	"internal/waterfall":           {"pkg/api"},
 	"internal/demo":                {"pkg/api", "pkg/monitoring", "pkg/monitoring/*"},
 	"internal/testkit":             {},
