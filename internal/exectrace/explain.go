@@ -23,8 +23,12 @@
 package exectrace
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
@@ -50,6 +54,8 @@ type Request struct {
 	// traced. To must have its monotonic reading if From has it.
 	From, To time.Time
 }
+
+const defaultMaxBytes = 64 << 20
 
 // Window is a stretch of time.
 type Window struct{ From, To time.Time }
@@ -87,12 +93,155 @@ func Explain(ctx context.Context, snapshots [][]byte, r Request, o Options) (*ap
 // ExplainAll is [Explain] for several requests that the same snapshots show:
 // it reads them once. Results are in the order of the requests.
 func ExplainAll(ctx context.Context, snapshots [][]byte, rs []Request, o Options) ([]Result, error) {
-	out := make([]Result, len(rs))
+	size := 0
+	for _, snapshot := range snapshots {
+		size += len(snapshot)
+	}
+	if limit := cmp.Or(o.MaxBytes, defaultMaxBytes); size > limit {
+		return nil, fmt.Errorf("%w: %d bytes, want at most %d", ErrTooLarge, size, limit)
+	}
+	gens, notes, err := merge(snapshots)
+	if err != nil {
+		return nil, err
+	}
+	clock := clockOf(gens)
+	requests := make([]*request, len(rs))
 	for i, r := range rs {
-		wall := api.Seconds(r.To.Sub(r.From))
-		out[i].Explanation = &api.Explanation{Wall: wall, Source: SourceTrace, States: []api.ExplainedState{{State: api.StateOther, Duration: wall, Ratio: 1}}}
+		to := clock(r.To)
+		requests[i] = &request{Request: r, from: to - int64(r.To.Sub(r.From)), to: to}
+	}
+	w := newWalk(requests)
+	broken, err := w.readAll(ctx, gens)
+	if err != nil {
+		return nil, err
+	}
+	s := sampling{period: int64(time.Second) / int64(cmp.Or(o.SampleRate, 100))}
+	for _, win := range o.Sampled {
+		s.windows = append(s.windows, segment{start: clock(win.From), end: clock(win.To)})
+	}
+	out := make([]Result, len(rs))
+	for i, r := range requests {
+		out[i] = w.explain(r, s, slices.Concat(notes, broken))
 	}
 	return out, nil
+}
+
+// clockOf converts times of the process to the clock of the trace, by the
+// generation that is nearest: the wall clock may have been set between them.
+func clockOf(gens []generation) func(time.Time) int64 {
+	return func(t time.Time) int64 {
+		nearest := slices.MinFunc(gens, func(a, b generation) int {
+			return cmp.Compare(t.Round(0).Sub(a.wall).Abs(), t.Round(0).Sub(b.wall).Abs())
+		})
+		return nearest.traceTime(t)
+	}
+}
+
+// readAll reads the generations that a request was in. It returns what could
+// not be read, and an error if nothing could.
+func (w *walk) readAll(ctx context.Context, gens []generation) (notes []string, err error) {
+	read, skipped := 0, false
+	for i, g := range gens {
+		end := int64(math.MaxInt64)
+		if i+1 < len(gens) && gens[i+1].follows {
+			end = gens[i+1].begin()
+		}
+		if !w.wanted(g.begin(), end) {
+			skipped = true
+			continue
+		}
+		g.follows = g.follows && !skipped
+		skipped = false
+		e := w.read(ctx, &g)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("read trace: %w", ctx.Err())
+		}
+		if e != nil {
+			notes = append(notes, fmt.Sprintf("generation %d: %v", g.number, e))
+			err = cmp.Or(err, e)
+			skipped = true
+			continue
+		}
+		read++
+	}
+	w.leave()
+	if read == 0 && err != nil {
+		return nil, err
+	}
+	return notes, nil
+}
+
+// wanted tells whether a request ran between two times of the trace.
+func (w *walk) wanted(begin, end int64) bool {
+	return slices.ContainsFunc(w.requests, func(r *request) bool { return r.from < end && begin < r.to })
+}
+
+// explain makes the explanation of a request out of what the walk has found.
+func (w *walk) explain(r *request, s sampling, notes []string) Result {
+	if r.to <= r.from {
+		return Result{Err: fmt.Errorf("%w: it took %v", ErrUnseen, time.Duration(r.to-r.from))}
+	}
+	if r.own == nil {
+		return Result{Err: fmt.Errorf("%w: no goroutine is named, or too many are followed", ErrUnseen)}
+	}
+	a := w.account(r)
+	if a.unseen == a.wall {
+		return Result{Err: fmt.Errorf("%w: goroutine %d is not there while it ran%s", ErrUnseen, r.Goroutines[0], because(notes))}
+	}
+	e := &api.Explanation{Wall: api.Seconds(a.wall), Source: SourceTrace, Notes: notes}
+	if a.unseen > int64(unseenTolerance) {
+		e.Notes = append(e.Notes, fmt.Sprintf("no snapshot covers %s of it: that is in other", seconds(a.unseen)))
+	}
+	e.Notes = append(e.Notes, w.processor(r, s, a, e)...)
+	e.States, e.Timeline = a.states(&w.stacks), a.timeline()
+	if r.spans > 0 && r.allocated > 0 {
+		e.Allocated = &api.ExplainedFigure{Value: float64(r.allocated), Source: SourceSpans}
+	}
+	e.Notes = append(e.Notes, w.dropped...)
+	return Result{Explanation: e}
+}
+
+func because(notes []string) string {
+	if len(notes) == 0 {
+		return ""
+	}
+	return "; " + notes[0]
+}
+
+// account adds up the states of a request's own goroutine.
+func (w *walk) account(r *request) *account {
+	a := &account{wall: r.to - r.from}
+	for _, s := range r.own.segments {
+		if s.end <= r.from || s.start >= r.to {
+			continue
+		}
+		a.skip(s.start - r.from)
+		w.addAround(a, s, r.from)
+		a.add(min(s.end, r.to)-r.from, s.state, s.stack)
+		if s.end >= r.to {
+			break
+		}
+	}
+	a.skip(a.wall)
+	return a
+}
+
+// addAround adds of a segment what is before and in the stops of the world that
+// hold it up: all while it is ready to run; while it runs only the collector's,
+// which it has called or is about to give way to.
+func (w *walk) addAround(a *account, s segment, from int64) {
+	if s.state != runnable && s.state != running {
+		return
+	}
+	i, _ := slices.BinarySearchFunc(w.stops, s.start, func(stop segment, t int64) int { return cmp.Compare(stop.end, t) })
+	for ; i < len(w.stops) && w.stops[i].start < s.end && a.end() < a.wall; i++ {
+		stop := w.stops[i]
+		if s.state == running && stop.state != gc {
+			continue
+		}
+		a.add(min(stop.start-from, a.wall), s.state, s.stack)
+		a.add(min(stop.end, s.end)-from, stop.state, stop.stack)
+	}
 }
 
 // The sources of an explanation's figures, beside "31 samples ±18 %".

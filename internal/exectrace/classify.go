@@ -1,0 +1,193 @@
+package exectrace
+
+import (
+	"cmp"
+	"iter"
+	"strings"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
+)
+
+// state is one of the states of package api, by number.
+type state uint8
+
+const (
+	other state = iota
+	running
+	runnable
+	channel
+	mutex
+	network
+	sleep
+	syscall
+	gc
+	states // how many
+)
+
+var stateNames = [states]string{
+	api.StateOther, api.StateRunning, api.StateRunnable, api.StateChannel, api.StateMutex,
+	api.StateNetwork, api.StateSleep, api.StateSyscall, api.StateGC,
+}
+
+// stateOfWait tells why a goroutine blocked by the words of the runtime
+// (traceBlockReasonStrings in runtime/traceruntime.go), and by its stack where
+// they are missing or the wait is the collector's.
+func stateOfWait(reason string, functions iter.Seq[string]) state {
+	switch reason {
+	case "network":
+		return network
+	case "select", "chan send", "chan receive", "forever":
+		return channel
+	case "sync", "sync.(*Cond).Wait":
+		if stateOfStack(functions) == gc {
+			return gc
+		}
+		return mutex
+	case "sleep":
+		return sleep
+	case "preempted", "wait until GC ends": // suspended while its stack is scanned
+		return gc
+	}
+	if strings.HasPrefix(reason, "GC ") {
+		return gc
+	}
+	if s := stateOfStack(functions); s != running {
+		return s
+	}
+	return other
+}
+
+// waits tells the state of a stack by the functions at its inner end. A name
+// that ends in * stands for all that begin so.
+var waits = []struct {
+	function string
+	state    state
+}{
+	{"internal/poll.runtime_pollWait", network},
+	{"runtime.netpollblock", network},
+	{"time.Sleep", sleep},
+	{"runtime.chanrecv*", channel},
+	{"runtime.chansend*", channel},
+	{"runtime.selectgo", channel},
+	{"runtime.block", channel},
+	{"reflect.rselect", channel},
+	{"reflect.chanrecv", channel},
+	{"reflect.chansend*", channel},
+	{"sync.runtime_Semacquire*", mutex},
+	{"internal/sync.runtime_Semacquire*", mutex},
+	{"internal/poll.runtime_Semacquire", mutex},
+	{"sync.runtime_notifyListWait", mutex},
+	{"runtime.semacquire*", mutex},
+	{"runtime.gcAssistAlloc*", gc},
+	{"runtime.gcParkAssist", gc},
+	{"runtime.gcStart", gc},
+	{"runtime.gcMarkDone", gc},
+	{"runtime.GC", gc},
+	{"runtime.deductSweepCredit", gc},
+	{"syscall.Syscall*", syscall},
+	{"syscall.RawSyscall*", syscall},
+	{"syscall.rawSyscall*", syscall},
+	{"syscall.syscall*", syscall},
+	{"syscall.rawVforkSyscall", syscall},
+	{"internal/runtime/syscall.*", syscall},
+	{"golang.org/x/sys/unix.Syscall*", syscall},
+	{"runtime.cgocall", syscall},
+	{"runtime.entersyscall*", syscall},
+	{"runtime.exitsyscall*", syscall},
+	{"runtime.notetsleepg", syscall},
+}
+
+// stateOfStack tells the state of a goroutine by its innermost functions, as far
+// as they are the standard library's. A wait inside of the collector is the
+// collector's. Without any that is known a parked goroutine is other, one that
+// is not parked is running.
+func stateOfStack(functions iter.Seq[string]) state {
+	found, parked := running, false
+	for f := range functions {
+		if !isStandard(f) {
+			break
+		}
+		switch s := stateOfFunction(f); {
+		case s == gc:
+			return gc
+		case found == running:
+			found = s
+		}
+		parked = parked || strings.HasPrefix(f, "runtime.gopark")
+	}
+	if found == running && parked {
+		return other
+	}
+	return found
+}
+
+// stateOfFunction returns running for a function that is no wait.
+func stateOfFunction(f string) state {
+	for _, w := range waits {
+		prefix, many := strings.CutSuffix(w.function, "*")
+		if f == w.function || many && strings.HasPrefix(f, prefix) {
+			return w.state
+		}
+	}
+	return running
+}
+
+// userFunction returns the innermost function that is not the standard
+// library's, or failing that the innermost that is not plumbing, or the first.
+func userFunction(functions iter.Seq[string]) (name string) {
+	first, second := "", ""
+	for f := range functions {
+		if !isStandard(f) {
+			return f
+		}
+		first = cmp.Or(first, f)
+		if second == "" && !isPlumbing(f) {
+			second = f
+		}
+	}
+	return cmp.Or(second, first)
+}
+
+func isPlumbing(function string) bool {
+	root, _, _ := strings.Cut(packageOf(function), "/")
+	switch root {
+	case "runtime", "internal", "sync", "syscall", "reflect":
+		return true
+	}
+	return false
+}
+
+// packageOf cuts a function's name to its import path: the last element's name
+// ends at the first dot.
+func packageOf(function string) string {
+	// Type arguments may have slashes and dots of their own.
+	name, _, _ := strings.Cut(function, "[")
+	slash := strings.LastIndexByte(name, '/') + 1
+	if dot := strings.IndexByte(name[slash:], '.'); dot >= 0 {
+		return name[:slash+dot]
+	}
+	return name
+}
+
+// isStandard tells whether a function is of the standard library, or of the
+// modules that stand between it and the system.
+func isStandard(function string) bool {
+	pkg := packageOf(function)
+	if strings.HasPrefix(pkg, "golang.org/x/sys/") || strings.HasPrefix(pkg, "golang.org/x/net/") {
+		return true
+	}
+	root, _, _ := strings.Cut(pkg, "/")
+	return standard[root]
+}
+
+// standard holds the first elements of the import paths of the standard library.
+var standard = func() map[string]bool {
+	m := map[string]bool{}
+	for root := range strings.FieldsSeq(`archive bufio bytes cmp compress container context crypto database
+		debug embed encoding errors expvar flag fmt go hash html image index internal io iter log maps math mime
+		net os path plugin reflect regexp runtime slices sort strconv strings structs sync syscall testing text time
+		unicode unique unsafe vendor weak`) {
+		m[root] = true
+	}
+	return m
+}()
