@@ -2,18 +2,15 @@ package exectrace_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
-	"net"
-	"os"
-	"runtime"
+	"math"
 	"runtime/pprof"
 	"runtime/trace"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,242 +18,27 @@ import (
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
-// recorder is a flight recorder that runs until the test ends.
-func recorder(t testing.TB, o trace.FlightRecorderConfig) *trace.FlightRecorder {
-	t.Helper()
-	fr := trace.NewFlightRecorder(o)
-	if err := fr.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(fr.Stop)
-	return fr
-}
+var window10s = trace.FlightRecorderConfig{MinAge: 10 * time.Second, MaxBytes: 48 << 20}
 
-func snapshot(t testing.TB, fr *trace.FlightRecorder) []byte {
-	t.Helper()
-	b, err := record(fr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func record(fr *trace.FlightRecorder) ([]byte, error) {
-	var b bytes.Buffer
-	_, err := fr.WriteTo(&b)
-	return b.Bytes(), err
-}
-
-// goid is the number of the goroutine that asks.
-func goid() (id int64) {
-	b := make([]byte, 64)
-	fmt.Sscanf(string(b[:runtime.Stack(b, false)]), "goroutine %d ", &id)
-	return id
-}
-
-// traffic keeps other goroutines busy until the test ends.
-func traffic(t testing.TB) { t.Cleanup(startTraffic()) }
-
-// startTraffic starts goroutines that talk over channels and make garbage, and
-// returns what stops them.
-func startTraffic() (stop func()) {
-	done := make(chan struct{})
-	var wg sync.WaitGroup
+// A program that waits and works in known ways, amid others, is told what it
+// did: each wait within 2 ms or 2 % of what it measured itself. The machine may
+// take the processor away between two readings of the clock, so it may try
+// again.
+func TestKnownWaits(t *testing.T) {
+	traffic(t)
+	var complaints []string
 	for range 4 {
-		a, b := make(chan []byte), make(chan []byte)
-		wg.Go(func() {
-			for m := range a {
-				b <- append([]byte(nil), m...)
-			}
-			close(b)
-		})
-		wg.Go(func() {
-			defer close(a)
-			for i := 0; ; i++ {
-				select {
-				case <-done:
-					return
-				case a <- make([]byte, 4096):
-					<-b
-				}
-				if i%64 == 0 {
-					time.Sleep(time.Millisecond)
-				}
-			}
-		})
-	}
-	return func() { close(done); wg.Wait() }
-}
-
-// step is one thing that the test program did, as it saw it itself.
-type step struct {
-	state      string
-	from, to   time.Time
-	woken      time.Time // when the other side ended the wait
-	function   string
-	running    time.Duration // of processor time, by the host
-	allocation float64
-}
-
-// program does known waits and work. It returns what it did.
-type program struct {
-	steps []step
-	mu    sync.Mutex
-	c     chan int
-	conn  net.Conn
-	pipe  [2]int
-}
-
-var sink [][]byte
-
-const wait = 60 * time.Millisecond
-
-func (p *program) run() {
-	p.do(api.StateSleep, "sleeps", p.sleeps)
-	p.do(api.StateMutex, "locks", p.locks)
-	p.do(api.StateChannel, "receives", p.receives)
-	p.do(api.StateChannel, "selects", p.selects)
-	p.do(api.StateNetwork, "reads", p.reads)
-	p.do(api.StateSyscall, "calls", p.calls)
-	p.do(api.StateMutex, "waits", p.waits)
-	p.do(api.StateRunning, "burns", p.burns)
-	p.do(api.StateRunning, "allocates", p.allocates)
-}
-
-func (p *program) do(state, function string, f func(*step)) {
-	s := step{state: state, function: "(*program)." + function, from: time.Now()}
-	f(&s)
-	s.to = time.Now()
-	p.steps = append(p.steps, s)
-}
-
-func (p *program) sleeps(s *step) {
-	time.Sleep(wait)
-	s.woken = s.from.Add(wait)
-}
-
-func (p *program) locks(s *step) {
-	p.mu.Lock()
-	after(s, p.mu.Unlock)
-	p.mu.Lock()
-	p.mu.Unlock() //nolint
-}
-
-func (p *program) receives(s *step) {
-	after(s, func() { p.c <- 1 })
-	<-p.c
-}
-
-func (p *program) selects(s *step) {
-	after(s, func() { p.c <- 1 })
-	select {
-	case <-p.c:
-	case <-time.After(time.Minute):
-	}
-}
-
-func (p *program) reads(s *step) {
-	peer := p.conn.(*pair).peer
-	after(s, func() { peer.Write([]byte("x")) })
-	p.conn.Read(make([]byte, 1))
-}
-
-func (p *program) calls(s *step) {
-	after(s, func() { syscall.Write(p.pipe[1], []byte("x")) })
-	syscall.Read(p.pipe[0], make([]byte, 1))
-}
-
-func (p *program) waits(s *step) {
-	var wg sync.WaitGroup
-	wg.Add(1)
-	after(s, wg.Done)
-	wg.Wait()
-}
-
-func (p *program) burns(s *step) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	begin := threadTime()
-	work(3 * wait)
-	s.running = threadTime() - begin
-}
-
-// work keeps a processor busy.
-func work(d time.Duration) {
-	for begin, n := time.Now(), 0; time.Since(begin) < d; {
-		for i := range 1000 {
-			n += i * n
+		if complaints = knownWaits(t); len(complaints) == 0 {
+			return
 		}
 	}
+	t.Error(strings.Join(complaints, "\n"))
 }
 
-func (p *program) allocates(s *step) {
-	sink = nil
-	for range 2000 {
-		sink = append(sink, make([]byte, 16<<10))
-	}
-	s.allocation = 2000 * 16 << 10
-	sink = nil
-}
-
-// after does what ends a wait, and notes when.
-func after(s *step, wake func()) {
-	time.AfterFunc(wait, func() {
-		s.woken = time.Now()
-		wake()
-	})
-}
-
-func threadTime() time.Duration  { return used(1) } // RUSAGE_THREAD
-func processTime() time.Duration { return used(syscall.RUSAGE_SELF) }
-
-func used(who int) time.Duration {
-	var u syscall.Rusage
-	syscall.Getrusage(who, &u)
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-type pair struct {
-	net.Conn
-	peer net.Conn
-}
-
-func newProgram(t testing.TB) *program {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	a, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &program{c: make(chan int), conn: &pair{a, b}}
-	if err := syscall.Pipe(p.pipe[:]); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		a.Close()
-		b.Close()
-		syscall.Close(p.pipe[0])
-		syscall.Close(p.pipe[1])
-	})
-	return p
-}
-
-func TestTry(t *testing.T) {
-	fr := recorder(t, trace.FlightRecorderConfig{MinAge: 10 * time.Second, MaxBytes: 32 << 20})
-	traffic(t)
-	if err := pprof.StartCPUProfile(io.Discard); err != nil {
-		t.Fatal(err)
-	}
-	defer pprof.StopCPUProfile()
+func knownWaits(t *testing.T) (complaints []string) {
+	fr := recorder(t, window10s)
+	defer fr.Stop()
 	p := newProgram(t)
-	time.Sleep(100 * time.Millisecond)
 	done := make(chan exectrace.Request)
 	go func() {
 		r := exectrace.Request{Goroutines: []int64{goid()}, From: time.Now()}
@@ -264,27 +46,368 @@ func TestTry(t *testing.T) {
 		r.To = time.Now()
 		done <- r
 	}()
-	time.Sleep(150 * time.Millisecond)
+	time.Sleep(5 * wait / 2) // the threshold
 	first := snapshot(t, fr)
 	r := <-done
-	second := snapshot(t, fr)
-	start := time.Now()
-	e, err := exectrace.Explain(context.Background(), [][]byte{first, second}, r, exectrace.Options{Sampled: []exectrace.Window{{From: r.From, To: r.To}}})
+	e := explain(t, [][]byte{first, snapshot(t, fr)}, r, exectrace.Options{})
+	if e.Source != "exact (trace)" || len(e.Notes) != 0 {
+		t.Errorf("source %q, notes %q", e.Source, e.Notes)
+	}
+	for _, s := range p.steps {
+		complaints = append(complaints, s.check(e)...)
+	}
+	if e.Allocated == nil || math.Abs(e.Allocated.Value-allocation)/allocation > 0.05 {
+		complaints = append(complaints, "allocated "+dump(e.Allocated))
+	}
+	return complaints
+}
+
+// check compares a step with what is said of its function.
+func (s *step) check(e *api.Explanation) (complaints []string) {
+	took, said := s.to.Sub(s.from), in(e, s.state, s.function)
+	if s.state == api.StateRunning {
+		// Stacks of what runs need samples; the sum is above what the host
+		// has accounted and below what the steps leave.
+		said = in(e, s.state, "")
+	}
+	tolerance := max(2*time.Millisecond, took/50)
+	if said < s.atLeast-tolerance || s.state != api.StateRunning && said > took+tolerance/10 {
+		complaints = append(complaints, s.function+": "+said.String()+" "+s.state+" of "+took.String()+", at least "+s.atLeast.String())
+	}
+	for _, other := range e.States {
+		if d := in(e, other.State, s.function); isWait(other.State) && isWait(s.state) && other.State != s.state && d > 2*time.Millisecond {
+			complaints = append(complaints, s.function+": "+d.String()+" "+other.State)
+		}
+	}
+	return complaints
+}
+
+func isWait(state string) bool {
+	switch state {
+	case api.StateRunning, api.StateRunnable, api.StateGC, api.StateOther:
+		return false
+	}
+	return true
+}
+
+// in returns the time in a state, or that which a function has of it.
+func in(e *api.Explanation, state, function string) (d time.Duration) {
+	for _, s := range e.States {
+		if s.State != state {
+			continue
+		}
+		if function == "" {
+			return s.Duration.Duration()
+		}
+		for _, k := range s.Stacks {
+			if strings.HasSuffix(k.Function, function) {
+				d += k.Duration.Duration()
+			}
+		}
+	}
+	return d
+}
+
+func explain(t testing.TB, snapshots [][]byte, r exectrace.Request, o exectrace.Options) *api.Explanation {
+	t.Helper()
+	e, err := exectrace.Explain(context.Background(), snapshots, r, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Log(len(first), len(second), time.Since(start))
-	b, _ := json.MarshalIndent(e, "", " ")
-	os.WriteFile("/tmp/xt/e.json", b, 0o644)
-	e.Timeline = nil
-	for i := range e.States {
-		for j := range e.States[i].Stacks {
-			e.States[i].Stacks[j].Frames = nil
+	checkSums(t, e, r.To.Sub(r.From))
+	return e
+}
+
+// checkSums checks what is true of every explanation.
+func checkSums(t testing.TB, e *api.Explanation, wall time.Duration) {
+	t.Helper()
+	var sum, line time.Duration
+	for i, s := range e.States {
+		sum += s.Duration.Duration()
+		if s.Duration <= 0 || math.Abs(s.Ratio-float64(s.Duration)/float64(e.Wall)) > 1e-9 || s.Count < 0 {
+			t.Errorf("state %s", dump(s))
+		}
+		if i > 0 && s.Duration > e.States[i-1].Duration {
+			t.Errorf("%s is longer than %s before it", s.State, e.States[i-1].State)
+		}
+		var stacks time.Duration
+		for _, k := range s.Stacks {
+			stacks += k.Duration.Duration()
+			if k.Function == "" || len(k.Frames) == 0 || len(k.Frames) > 64 {
+				t.Errorf("stack %s of %s", dump(k), s.State)
+			}
+		}
+		if stacks > s.Duration.Duration() || len(s.Stacks) > 8 {
+			t.Errorf("%d stacks with %v of %v %s", len(s.Stacks), stacks, s.Duration.Duration(), s.State)
 		}
 	}
-	b, _ = json.Marshal(e)
-	t.Log(strings.ReplaceAll(string(b), "{\"state", "\n{\"state"))
-	for _, s := range p.steps {
-		t.Log(s.state, s.to.Sub(s.from), s.woken.Sub(s.from), s.running)
+	for i, s := range e.Timeline {
+		if s.Start.Duration() != line || s.Duration <= 0 || i > 0 && e.Timeline[i-1].State == s.State {
+			t.Errorf("stretch %d %s, want it to start at %v", i, dump(s), line)
+		}
+		line += s.Duration.Duration()
+	}
+	if e.Wall.Duration() != wall || sum != wall || len(e.Timeline) > 512 || e.Timeline != nil && line != wall {
+		t.Errorf("wall %v: states sum to %v, %d stretches to %v; want %v", e.Wall.Duration(), sum, len(e.Timeline), line, wall)
+	}
+}
+
+// serve runs f as a request in a goroutine of its own.
+func serve(f func()) exectrace.Request {
+	done := make(chan exectrace.Request)
+	go func() {
+		r := exectrace.Request{Goroutines: []int64{goid()}, From: time.Now()}
+		f()
+		r.To = time.Now()
+		done <- r
+	}()
+	return <-done
+}
+
+// Many requests that the same snapshots show are explained in one go, with the
+// processor time of the goroutines that each has started, and theirs alone.
+func TestExplainAll(t *testing.T) {
+	fr := recorder(t, window10s)
+	traffic(t)
+	rs := make([]exectrace.Request, 64)
+	children := make([]time.Duration, len(rs))
+	var wg sync.WaitGroup
+	for i := range rs {
+		wg.Go(func() {
+			rs[i] = serve(func() {
+				time.Sleep(20 * time.Millisecond)
+				if i%16 == 0 {
+					var c sync.WaitGroup
+					c.Go(func() { c.Go(func() { children[i] = burn(30 * time.Millisecond) }) })
+					c.Wait()
+				}
+			})
+		})
+	}
+	wg.Wait()
+	out, err := exectrace.ExplainAll(context.Background(), [][]byte{snapshot(t, fr)}, rs, exectrace.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range out {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		checkSums(t, r.Explanation, rs[i].To.Sub(rs[i].From))
+		if d := in(r.Explanation, api.StateSleep, ""); d < 20*time.Millisecond {
+			t.Errorf("request %d slept %v", i, d)
+		}
+		cpu := time.Duration(r.Explanation.CPU.Value * 1e9)
+		if i%16 == 0 && cpu < children[i]-2*time.Millisecond || i%16 != 0 && cpu > 15*time.Millisecond {
+			t.Errorf("request %d: cpu %v, its children had %v", i, cpu, children[i])
+		}
+		if d := in(r.Explanation, api.StateRunning, ""); d > 15*time.Millisecond {
+			t.Errorf("request %d: %v running, which its children did", i, d)
+		}
+	}
+}
+
+// With the CPU profiler on, cpu is what the samples stand for, and agrees with
+// what the host has accounted.
+func TestSamples(t *testing.T) {
+	fr := recorder(t, window10s)
+	if err := pprof.StartCPUProfile(io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	defer pprof.StopCPUProfile()
+	var had time.Duration
+	r := serve(func() { had = burn(600 * time.Millisecond) })
+	data := [][]byte{snapshot(t, fr)}
+	e := explain(t, data, r, exectrace.Options{Sampled: []exectrace.Window{{From: r.From, To: r.To}}})
+	if diff := math.Abs(e.CPU.Value - had.Seconds()); diff > 4*e.CPU.ErrorRatio*e.CPU.Value+0.02 {
+		t.Errorf("cpu %s, the host says %v", dump(e.CPU), had)
+	}
+	if !strings.HasSuffix(e.CPU.Source, " %") || !strings.Contains(e.CPU.Source, " samples ±") {
+		t.Errorf("source %q", e.CPU.Source)
+	}
+	if d := in(e, api.StateRunning, "exectrace_test.work"); d < had*9/10 {
+		t.Errorf("%v running in work, the host says %v; %s", d, had, dump(e.States))
+	}
+	if running := in(e, api.StateRunning, ""); e.Withheld != nil && math.Abs(e.Withheld.Value-(running-had).Seconds()) > 4*e.Withheld.ErrorRatio*e.Withheld.Value+0.02 {
+		t.Errorf("withheld %s of %v running, the host gave %v", dump(e.Withheld), running, had)
+	}
+	e = explain(t, data, r, exectrace.Options{})
+	if e.CPU.Source != "exact (trace)" || e.Withheld != nil {
+		t.Errorf("nothing was sampled: cpu %s, withheld %s", dump(e.CPU), dump(e.Withheld))
+	}
+}
+
+// What ran without giving samples was not on a processor of the host, if there
+// is enough of it.
+func TestWithheld(t *testing.T) {
+	fr := recorder(t, window10s) // and no profiler, which looks like a host that gives nothing
+	long := serve(func() { burn(120 * time.Millisecond) })
+	short := serve(func() { burn(10 * time.Millisecond) })
+	out, err := exectrace.ExplainAll(context.Background(), [][]byte{snapshot(t, fr)}, []exectrace.Request{long, short},
+		exectrace.Options{Sampled: []exectrace.Window{{From: long.From, To: short.To}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := out[0].Explanation
+	if running := in(e, api.StateRunning, ""); e.Withheld == nil || math.Abs(e.Withheld.Value-running.Seconds()) > 0.01 {
+		t.Errorf("withheld %s of %v", dump(e.Withheld), running)
+	}
+	if len(e.Notes) != 1 || !strings.Contains(e.Notes[0], "too few") {
+		t.Errorf("notes %q, want one that samples are too few for cpu", e.Notes)
+	}
+	if e := out[1].Explanation; e.Withheld != nil {
+		t.Errorf("withheld %s of a request that ran for less than a few samples", dump(e.Withheld))
+	}
+}
+
+// What no snapshot covers is other, and said.
+func TestUncovered(t *testing.T) {
+	fr := recorder(t, window10s)
+	var threshold []byte
+	r := serve(func() {
+		time.Sleep(30 * time.Millisecond)
+		threshold = snapshot(t, fr)
+		time.Sleep(50 * time.Millisecond)
+	})
+	e := explain(t, [][]byte{threshold}, r, exectrace.Options{})
+	if d := in(e, api.StateOther, ""); d < 50*time.Millisecond {
+		t.Errorf("%v other, want what is after the snapshot", d)
+	}
+	if d := in(e, api.StateSleep, ""); d < 30*time.Millisecond || d > r.To.Sub(r.From)-50*time.Millisecond {
+		t.Errorf("slept %v", d)
+	}
+	if len(e.Notes) != 1 || !strings.HasPrefix(e.Notes[0], "no snapshot covers ") {
+		t.Errorf("notes %q", e.Notes)
+	}
+	if last := e.Timeline[len(e.Timeline)-1]; last.State != api.StateOther {
+		t.Errorf("last stretch %s", dump(last))
+	}
+}
+
+// A wait that the recorder did not see begin is told by its stack.
+func TestBeganBefore(t *testing.T) {
+	var c = make(chan int)
+	requests := make(chan exectrace.Request)
+	go func() { requests <- serve(func() { <-c }) }()
+	time.Sleep(20 * time.Millisecond)
+	fr := recorder(t, window10s)
+	time.Sleep(20 * time.Millisecond)
+	first := snapshot(t, fr)
+	time.Sleep(20 * time.Millisecond)
+	c <- 1
+	r := <-requests
+	e := explain(t, [][]byte{first, snapshot(t, fr)}, r, exectrace.Options{})
+	other, waited := in(e, api.StateOther, ""), in(e, api.StateChannel, "TestBeganBefore.func1.1")
+	if waited < 40*time.Millisecond || other < 18*time.Millisecond || other > r.To.Sub(r.From)-waited {
+		t.Errorf("%v channel, %v other: %s", waited, other, dump(e))
+	}
+}
+
+// The order of snapshots, and how often one is given, makes no difference.
+func TestSnapshotsOverlap(t *testing.T) {
+	fr := recorder(t, window10s)
+	var a, b []byte
+	r := serve(func() {
+		time.Sleep(20 * time.Millisecond)
+		a = snapshot(t, fr)
+		burn(20 * time.Millisecond)
+		b = snapshot(t, fr)
+		time.Sleep(20 * time.Millisecond)
+	})
+	c := snapshot(t, fr)
+	want := dump(explain(t, [][]byte{c}, r, exectrace.Options{}))
+	for _, in := range [][][]byte{{a, c}, {c, a}, {a, b, c}, {c, b, a, c, b, a}} {
+		if got := dump(explain(t, in, r, exectrace.Options{})); got != want {
+			t.Errorf("%d snapshots: %s\nwant %s", len(in), got, want)
+		}
+	}
+	// Two recordings of one process do not overlap; between them nothing is known.
+	fr.Stop()
+	r2 := serve(func() {
+		time.Sleep(20 * time.Millisecond)
+		if err := fr.Start(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	})
+	e := explain(t, [][]byte{a, snapshot(t, fr)}, r2, exectrace.Options{})
+	if d := in(e, api.StateOther, ""); d < 19*time.Millisecond || in(e, api.StateSleep, "") < 19*time.Millisecond {
+		t.Errorf("%v other: %s", d, dump(e))
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	fr := recorder(t, window10s)
+	r := serve(func() { time.Sleep(10 * time.Millisecond) })
+	data := snapshot(t, fr)
+	later := r
+	later.From, later.To = r.From.Add(-time.Hour), r.To.Add(-time.Hour)
+	cancelled, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, tt := range []struct {
+		name string
+		ctx  context.Context
+		in   [][]byte
+		r    exectrace.Request
+		o    exectrace.Options
+		want error
+		text string
+	}{
+		{"nothing", nil, nil, r, exectrace.Options{}, exectrace.ErrFormat, "it is empty"},
+		{"text", nil, [][]byte{[]byte("hello")}, r, exectrace.Options{}, exectrace.ErrFormat, "no header"},
+		{"header alone", nil, [][]byte{data[:16]}, r, exectrace.Options{}, exectrace.ErrFormat, "it is empty"},
+		{"old", nil, [][]byte{append([]byte("go 1.22 trace\x00\x00\x00"), data[16:]...)}, r, exectrace.Options{}, exectrace.ErrVersion, "go 1.22, want 1.25 or newer"},
+		{"new", nil, [][]byte{append([]byte("go 1.99 trace\x00\x00\x00"), data[16:]...)}, r, exectrace.Options{}, exectrace.ErrVersion, "go 1.99"},
+		{"large", nil, [][]byte{data}, r, exectrace.Options{MaxBytes: 100}, exectrace.ErrTooLarge, "want at most 100"},
+		{"garbage", nil, [][]byte{append(bytes.Clone(data[:16]), bytes.Repeat([]byte{7}, 100)...)}, r, exectrace.Options{}, exectrace.ErrBroken, "byte 16"},
+		{"cancelled", cancelled, [][]byte{data}, r, exectrace.Options{}, context.Canceled, "read trace"},
+		{"no such goroutine", nil, [][]byte{data}, exectrace.Request{Goroutines: []int64{1 << 40}, From: r.From, To: r.To}, exectrace.Options{}, exectrace.ErrUnseen, "1099511627776"},
+		{"no goroutine", nil, [][]byte{data}, exectrace.Request{From: r.From, To: r.To}, exectrace.Options{}, exectrace.ErrUnseen, "is named"},
+		{"another time", nil, [][]byte{data}, later, exectrace.Options{}, exectrace.ErrUnseen, "while it ran"},
+		{"ends first", nil, [][]byte{data}, exectrace.Request{Goroutines: r.Goroutines, From: r.To, To: r.From}, exectrace.Options{}, exectrace.ErrUnseen, "it took -"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e, err := exectrace.Explain(cmp.Or(tt.ctx, context.Background()), tt.in, tt.r, tt.o)
+			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("explanation %s, error %v, want %v with %q", dump(e), err, tt.want, tt.text)
+			}
+		})
+	}
+}
+
+// A trace that is cut off or damaged says what it can, or why it cannot.
+func TestDamaged(t *testing.T) {
+	fr := recorder(t, window10s)
+	var first []byte
+	r := serve(func() {
+		time.Sleep(10 * time.Millisecond)
+		first = snapshot(t, fr) // so that there are several generations
+		time.Sleep(10 * time.Millisecond)
+	})
+	data := snapshot(t, fr)
+	told := 0
+	check := func(in []byte) {
+		e, err := exectrace.Explain(context.Background(), [][]byte{in}, r, exectrace.Options{})
+		if err == nil {
+			told++
+			checkSums(t, e, r.To.Sub(r.From))
+		} else if strings.Contains(err.Error(), "\n") || len(err.Error()) > 500 {
+			t.Errorf("error %q", err)
+		}
+	}
+	step := max(1, len(data)/150)
+	for i := 0; i < len(data); i += step {
+		check(data[:i])
+		flipped := bytes.Clone(data)
+		flipped[i] ^= 0x15
+		check(flipped)
+	}
+	if told < 20 {
+		t.Errorf("%d of 300 damaged traces told anything", told)
+	}
+	// What is whole beside what is not stands.
+	e := explain(t, [][]byte{first, data[:len(data)-5]}, r, exectrace.Options{})
+	if d := in(e, api.StateSleep, ""); d < 10*time.Millisecond || len(e.Notes) == 0 {
+		t.Errorf("slept %v, notes %q", d, e.Notes)
 	}
 }
