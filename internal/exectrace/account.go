@@ -52,10 +52,11 @@ type account struct {
 	unseen int64     // of other, because nobody looked
 }
 
-// add appends a piece that ends at end; it begins where the last one ended.
+// add appends a piece that begins where the last one ended and ends at end, or
+// with the wall time.
 func (a *account) add(end int64, s state, stack int32) {
 	start := a.end()
-	if end <= start {
+	if end = min(end, a.wall); end <= start {
 		return
 	}
 	a.sums[s].duration += end - start
@@ -66,8 +67,8 @@ func (a *account) add(end int64, s state, stack int32) {
 
 // skip fills up to end with what was not seen.
 func (a *account) skip(end int64) {
-	if start := a.end(); end > start {
-		a.unseen += end - start
+	if start := a.end(); min(end, a.wall) > start {
+		a.unseen += min(end, a.wall) - start
 		a.add(end, other, noStack)
 	}
 }

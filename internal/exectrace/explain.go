@@ -217,7 +217,7 @@ func (w *walk) account(r *request) *account {
 		}
 		a.skip(s.start - r.from)
 		w.addAround(a, s, r.from)
-		a.add(min(s.end, r.to)-r.from, s.state, s.stack)
+		a.add(s.end-r.from, s.state, s.stack)
 		if s.end >= r.to {
 			break
 		}
@@ -234,12 +234,12 @@ func (w *walk) addAround(a *account, s segment, from int64) {
 		return
 	}
 	i, _ := slices.BinarySearchFunc(w.stops, s.start, func(stop segment, t int64) int { return cmp.Compare(stop.end, t) })
-	for ; i < len(w.stops) && w.stops[i].start < s.end && a.end() < a.wall; i++ {
+	for ; i < len(w.stops) && w.stops[i].start < s.end; i++ {
 		stop := w.stops[i]
 		if s.state == running && stop.state != gc {
 			continue
 		}
-		a.add(min(stop.start-from, a.wall), s.state, s.stack)
+		a.add(stop.start-from, s.state, s.stack)
 		a.add(min(stop.end, s.end)-from, stop.state, stop.stack)
 	}
 }

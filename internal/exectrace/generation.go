@@ -24,7 +24,8 @@ const (
 	evClockSnapshot     = 51
 	evEndOfGeneration   = 52
 
-	maxGenerations = 4096 // of a snapshot; more than an hour
+	maxGenerations = 4096    // of a snapshot; more than an hour
+	maxBatches     = 1 << 16 // of a generation; a thread has one, or more of 64 KiB
 )
 
 // generation is about a second of a trace, complete in itself.
@@ -32,6 +33,7 @@ type generation struct {
 	number  uint64
 	header  []byte // of the trace it comes from
 	data    []byte // its batches
+	batches int    // in it
 	follows bool   // on the one whose number is one less, without a gap
 
 	start     uint64  // of its first batch, in clock units
@@ -82,16 +84,9 @@ func merge(snapshots [][]byte) (all []generation, notes []string, err error) {
 // split cuts a snapshot into its generations, without looking into their events.
 // With an error it returns those before it.
 func split(s []byte) ([]generation, error) {
-	var version int
-	if _, err := fmt.Sscanf(string(s[:min(len(s), headerSize)]), "go 1.%d trace\x00\x00\x00", &version); err != nil {
-		return nil, fmt.Errorf("%w: no header", ErrFormat)
-	}
-	header := s[:headerSize]
-	if version < oldest {
-		return nil, fmt.Errorf("%w: go 1.%d, want 1.%d or newer", ErrVersion, version, oldest)
-	}
-	if _, err := trace.NewReader(bytes.NewReader(header)); err != nil {
-		return nil, fmt.Errorf("%w: go 1.%d", ErrVersion, version)
+	header, err := headerOf(s)
+	if err != nil {
+		return nil, err
 	}
 	var out []generation
 	for pos := headerSize; pos < len(s); {
@@ -115,6 +110,9 @@ func split(s []byte) ([]generation, error) {
 			out = append(out, generation{number: b.generation, header: header, data: s[pos:pos], follows: follows, start: b.time})
 		}
 		g := &out[len(out)-1]
+		if g.batches++; g.batches > maxBatches {
+			return complete(out[:len(out)-1]), fmt.Errorf("%w: more than %d batches in a generation", ErrTooLarge, maxBatches)
+		}
 		g.data = g.data[:len(g.data)+b.size]
 		g.start = min(g.start, b.time)
 		if err := g.sync(b); err != nil {
@@ -123,6 +121,22 @@ func split(s []byte) ([]generation, error) {
 		pos += b.size
 	}
 	return complete(out), nil
+}
+
+// headerOf returns the header of a trace, if this program can read what follows.
+func headerOf(s []byte) ([]byte, error) {
+	header := s[:min(len(s), headerSize)]
+	var version int
+	if _, err := fmt.Sscanf(string(header), "go 1.%d trace\x00\x00\x00", &version); err != nil {
+		return nil, fmt.Errorf("%w: no header", ErrFormat)
+	}
+	if version < oldest {
+		return nil, fmt.Errorf("%w: go 1.%d, want 1.%d or newer", ErrVersion, version, oldest)
+	}
+	if _, err := trace.NewReader(bytes.NewReader(header)); err != nil {
+		return nil, fmt.Errorf("%w: go 1.%d", ErrVersion, version)
+	}
+	return header, nil
 }
 
 // complete leaves out the generations that have no clock.

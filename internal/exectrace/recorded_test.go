@@ -71,6 +71,37 @@ func TestRecorded(t *testing.T) {
 	testkit.Golden(t, "waits.golden.json", append(b, '\n'))
 }
 
+// A request may begin and end anywhere: its states sum to its wall time, and
+// those of its parts to its own.
+func TestParts(t *testing.T) {
+	r := readRecorded(t)
+	wall := r.Request.To.Sub(r.Request.From)
+	const parts = 2000
+	rs := make([]exectrace.Request, parts)
+	for i := range rs {
+		rs[i] = r.Request
+		rs[i].From = r.Request.From.Add(wall * time.Duration(i) / parts)
+		rs[i].To = r.Request.From.Add(wall * time.Duration(i+1) / parts)
+	}
+	out, err := exectrace.ExplainAll(context.Background(), [][]byte{r.First, r.Second}, append(rs, r.Request), exectrace.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := map[string]time.Duration{}
+	for i, part := range out[:parts] {
+		checkSums(t, part.Explanation, rs[i].To.Sub(rs[i].From))
+		for _, s := range part.Explanation.States {
+			sum[s.State] += s.Duration.Duration()
+		}
+	}
+	for _, s := range out[parts].Explanation.States {
+		// Each part has its clock from the generation that is nearest.
+		if d := sum[s.State] - s.Duration.Duration(); d.Abs() > time.Microsecond {
+			t.Errorf("%v %s, its parts sum to %v", s.Duration.Duration(), s.State, sum[s.State])
+		}
+	}
+}
+
 // Whatever comes in, what comes out sums to the wall time, or is an error in a
 // line.
 func FuzzExplain(f *testing.F) {

@@ -43,7 +43,7 @@ func FromSamples(samples []Sample, wall time.Duration) *api.Explanation {
 				end = int64(s.At+samples[i+1].At) / 2
 			}
 			is := stateOfStack(s.functions)
-			a.add(min(end, a.wall), is, s.place(t, is != running))
+			a.add(end, is, s.place(t, is != running))
 		}
 		e.Timeline = a.timeline()
 	}

@@ -143,7 +143,7 @@ func (w *walk) read(ctx context.Context, g *generation) (err error) {
 	}
 	begin := g.begin()
 	for n := 0; ; n++ {
-		if n%256 == 0 && ctx.Err() != nil {
+		if n%16 == 0 && ctx.Err() != nil { // an event of a hostile trace can take long
 			return ctx.Err()
 		}
 		e, err := r.ReadEvent()
