@@ -73,6 +73,15 @@ func (a *account) skip(end int64) {
 	}
 }
 
+// unexplained returns how much of other was seen, but has no place.
+func (a *account) unexplained() int64 {
+	d := a.sums[other].duration - a.unseen
+	for _, p := range a.sums[other].places {
+		d -= p.duration
+	}
+	return d
+}
+
 func (a *account) end() int64 {
 	if n := len(a.pieces); n > 0 {
 		return a.pieces[n-1].end

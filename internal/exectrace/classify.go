@@ -132,12 +132,13 @@ func stateOfFunction(f string) state {
 	return running
 }
 
-// userFunction returns the innermost function that is not the standard
-// library's, or failing that the innermost that is not plumbing, or the first.
+// userFunction returns the innermost function that is the service's own work:
+// not the standard library's, and not what watches it. Failing that it is the
+// innermost that is not the runtime's plumbing, or the first.
 func userFunction(functions iter.Seq[string]) (name string) {
 	first, second := "", ""
 	for f := range functions {
-		if !isStandard(f) {
+		if !isStandard(f) && !isWatching(f) {
 			return f
 		}
 		first = cmp.Or(first, f)
@@ -155,6 +156,11 @@ func isPlumbing(function string) bool {
 		return true
 	}
 	return false
+}
+
+// isWatching tells whether a function wraps the service's for its monitoring.
+func isWatching(function string) bool {
+	return strings.HasPrefix(function, "github.com/pulsectl/pulsectl/pkg/monitoring") || strings.HasPrefix(function, "go.opentelemetry.io/")
 }
 
 // packageOf cuts a function's name to its import path: the last element's name

@@ -192,6 +192,9 @@ func (w *walk) explain(r *request, s sampling, notes []string) Result {
 	if a.unseen > int64(unseenTolerance) {
 		e.Notes = append(e.Notes, fmt.Sprintf("no snapshot covers %s of it: that is in other", seconds(a.unseen)))
 	}
+	if d := a.unexplained(); d > int64(unseenTolerance) {
+		e.Notes = append(e.Notes, fmt.Sprintf("a wait of %s began before the snapshots, so why is not known: that is in other", seconds(d)))
+	}
 	e.Notes = append(e.Notes, w.processor(r, s, a, e)...)
 	e.States, e.Timeline = a.states(&w.stacks), a.timeline()
 	if r.spans > 0 && r.allocated > 0 {

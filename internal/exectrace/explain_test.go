@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"iter"
 	"math"
 	"runtime/pprof"
 	"runtime/trace"
@@ -300,6 +301,24 @@ func TestBeganBefore(t *testing.T) {
 	other, waited := in(e, api.StateOther, ""), in(e, api.StateChannel, "TestBeganBefore.func1.1")
 	if waited < 40*time.Millisecond || other < 18*time.Millisecond || other > r.To.Sub(r.From)-waited {
 		t.Errorf("%v channel, %v other: %s", waited, other, dump(e))
+	}
+}
+
+// A coroutine works for the request that waits for it.
+func TestCoroutine(t *testing.T) {
+	fr := recorder(t, window10s)
+	var had time.Duration
+	r := serve(func() {
+		next, stop := iter.Pull(func(yield func(int) bool) {
+			had = burn(30 * time.Millisecond)
+			yield(1)
+		})
+		defer stop()
+		next()
+	})
+	e := explain(t, [][]byte{snapshot(t, fr)}, r, exectrace.Options{})
+	if d := in(e, api.StateOther, "iter.Pull"); d < 30*time.Millisecond || e.CPU.Value < had.Seconds()-0.002 || len(e.Notes) != 0 {
+		t.Errorf("%v in a coroutine, which had %v: %s", d, had, dump(e))
 	}
 }
 

@@ -85,6 +85,27 @@ func TestFewSamples(t *testing.T) {
 	}
 }
 
+// The function that a stack is named by is the service's own.
+func TestFunction(t *testing.T) {
+	for _, tt := range []struct {
+		want  string
+		stack []hotspot.Frame
+	}{
+		{"main.load", stack("runtime.gopark", "runtime.selectgo", "net/http.(*Transport).RoundTrip", "github.com/pulsectl/pulsectl/pkg/monitoring.(*transport).RoundTrip", "net/http.(*Client).Do", "main.load", "main.serve")},
+		{"shop/internal/db.(*Pool[...]).Get", stack("sync.(*Mutex).Lock", "shop/internal/db.(*Pool[...]).Get", "main.load")},
+		{"gopkg.in/yaml%2ev3.(*parser).parse", stack("io.ReadAll", "gopkg.in/yaml%2ev3.(*parser).parse")},
+		{"net/http.(*conn).serve", stack("internal/poll.runtime_pollWait", "internal/poll.(*FD).Read", "net/http.(*conn).serve")},
+		{"runtime.gcBgMarkWorker", stack("runtime.gcBgMarkWorker", "runtime.goexit")},
+		{"iter.Pull[go.shape.int].func1", stack("iter.Pull[go.shape.int].func1")},
+		{"github.com/a/b.Map[net/http.Header].Get", stack("strings.ToLower", "github.com/a/b.Map[net/http.Header].Get")},
+	} {
+		e := exectrace.FromSamples([]exectrace.Sample{{Stack: tt.stack}}, time.Second)
+		if got := e.States[0].Stacks[0].Function; got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}
+
 // Stacks of goroutines as the profile of this very Go version has them.
 func TestStatesOfStacks(t *testing.T) {
 	p := newProgram(t)

@@ -214,7 +214,7 @@ func (w *walk) transition(e *trace.Event, begin int64) {
 		return
 	}
 	now := w.last
-	s, stack := w.stateOf(to, &t)
+	s, stack := w.stateOf(from, to, &t)
 	switch {
 	case from == trace.GoUndetermined && g.known && (to == trace.GoWaiting || s == g.state):
 		// The record of a state that goes on. It may have the stack of a wait
@@ -248,7 +248,7 @@ func (w *walk) born(id trace.GoID, e *trace.Event) (g *goroutine) {
 
 // stateOf tells the state that a transition leads to, and where. Where a
 // goroutine is made to stop does not depend on the line, where it waits does.
-func (w *walk) stateOf(to trace.GoState, t *trace.StateTransition) (state, int32) {
+func (w *walk) stateOf(from, to trace.GoState, t *trace.StateTransition) (state, int32) {
 	switch to {
 	case trace.GoRunning:
 		return running, noStack
@@ -257,11 +257,18 @@ func (w *walk) stateOf(to trace.GoState, t *trace.StateTransition) (state, int32
 	case trace.GoSyscall:
 		return syscall, w.stackOf(t.Stack, true)
 	case trace.GoWaiting:
+		if from == trace.GoRunning && t.Reason == "" && t.Stack == trace.NoStack { // the one wait of which the runtime does not say where
+			return other, w.stacks.numberOf(slices.Values([]frame{{coroutine, coroutine}}), false)
+		}
 		stack := w.stackOf(t.Stack, true)
 		return stateOfWait(t.Reason, w.stacks.functions(stack)), stack
 	}
 	return other, noStack
 }
+
+// coroutine stands for the stack of a goroutine that has switched to the one
+// that iter.Pull runs for it.
+const coroutine = "iter.Pull"
 
 // close keeps the stay of a goroutine that ends now.
 func (w *walk) close(g *goroutine, now int64) {
