@@ -140,18 +140,15 @@ func clockOf(gens []generation) func(time.Time) int64 {
 // readAll reads the generations that a request was in. It returns what could
 // not be read, and an error if nothing could.
 func (w *walk) readAll(ctx context.Context, gens []generation) (notes []string, err error) {
-	read, skipped := 0, false
+	read := 0
 	for i, g := range gens {
 		end := int64(math.MaxInt64)
 		if i+1 < len(gens) && gens[i+1].follows {
 			end = gens[i+1].begin()
 		}
 		if !w.wanted(g.begin(), end) {
-			skipped = true
 			continue
 		}
-		g.follows = g.follows && !skipped
-		skipped = false
 		e := w.read(ctx, &g)
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("read trace: %w", ctx.Err())
@@ -159,7 +156,6 @@ func (w *walk) readAll(ctx context.Context, gens []generation) (notes []string, 
 		if e != nil {
 			notes = append(notes, fmt.Sprintf("generation %d: %v", g.number, e))
 			err = cmp.Or(err, e)
-			skipped = true
 			continue
 		}
 		read++

@@ -10,6 +10,7 @@ import (
 	"math"
 	"runtime/pprof"
 	"runtime/trace"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -340,18 +341,83 @@ func TestSnapshotsOverlap(t *testing.T) {
 			t.Errorf("%d snapshots: %s\nwant %s", len(in), got, want)
 		}
 	}
-	// Two recordings of one process do not overlap; between them nothing is known.
-	fr.Stop()
-	r2 := serve(func() {
-		time.Sleep(20 * time.Millisecond)
-		if err := fr.Start(); err != nil {
-			t.Error(err)
+}
+
+// The recorder forgets: what one snapshot has lost is in the one before it.
+func TestSnapshotsInARow(t *testing.T) {
+	fr := recorder(t, trace.FlightRecorderConfig{MinAge: 40 * time.Millisecond, MaxBytes: 48 << 20})
+	var row [][]byte
+	c := make(chan int)
+	r := serve(func() {
+		go func() {
+			defer close(c)
+			for range 8 {
+				time.Sleep(15 * time.Millisecond)
+				row = append(row, snapshot(t, fr))
+				c <- 1 // ends a wait that began in the generation before
+			}
+		}()
+		for range c {
 		}
-		time.Sleep(20 * time.Millisecond)
 	})
-	e := explain(t, [][]byte{a, snapshot(t, fr)}, r2, exectrace.Options{})
-	if d := in(e, api.StateOther, ""); d < 19*time.Millisecond || in(e, api.StateSleep, "") < 19*time.Millisecond {
-		t.Errorf("%v other: %s", d, dump(e))
+	row = append(row, snapshot(t, fr))
+	last := explain(t, row[len(row)-1:], r, exectrace.Options{})
+	if d := in(last, api.StateOther, ""); d < 20*time.Millisecond {
+		t.Fatalf("the last snapshot has lost %v: this shows nothing", d)
+	}
+	for range 2 {
+		e := explain(t, row, r, exectrace.Options{})
+		if d := in(e, api.StateChannel, "TestSnapshotsInARow.func1"); d < 115*time.Millisecond || len(e.Notes) != 0 {
+			t.Errorf("%v channel: %s", d, dump(e))
+		}
+		slices.Reverse(row)
+	}
+}
+
+// Between two recordings nothing is known.
+func TestGap(t *testing.T) {
+	fr := recorder(t, window10s)
+	var before []byte
+	c := make(chan int)
+	r := serve(func() {
+		go func() {
+			time.Sleep(20 * time.Millisecond)
+			before = snapshot(t, fr)
+			fr.Stop()
+			time.Sleep(20 * time.Millisecond)
+			if err := fr.Start(); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(20 * time.Millisecond)
+			snapshot(t, fr)
+			close(c)
+		}()
+		<-c
+	})
+	e := explain(t, [][]byte{before, snapshot(t, fr)}, r, exectrace.Options{})
+	if o, d := in(e, api.StateOther, ""), in(e, api.StateChannel, "TestGap.func1"); o < 19*time.Millisecond || d < 39*time.Millisecond || o+d > r.To.Sub(r.From) {
+		t.Errorf("%v other, %v channel: %s", o, d, dump(e))
+	}
+}
+
+// A connection's goroutine serves one request after the other. What the first
+// has left running is not the second's.
+func TestOneAfterTheOther(t *testing.T) {
+	fr := recorder(t, window10s)
+	var left sync.WaitGroup
+	first, second := exectrace.Request{}, exectrace.Request{}
+	serve(func() {
+		first = exectrace.Request{Goroutines: []int64{goid()}, From: time.Now()}
+		left.Go(func() { burn(60 * time.Millisecond) })
+		first.To = time.Now()
+		second = exectrace.Request{Goroutines: first.Goroutines, From: time.Now()}
+		time.Sleep(40 * time.Millisecond)
+		second.To = time.Now()
+	})
+	left.Wait()
+	e := explain(t, [][]byte{snapshot(t, fr)}, second, exectrace.Options{})
+	if e.CPU.Value > 0.005 || in(e, api.StateSleep, "") < 40*time.Millisecond {
+		t.Errorf("cpu %s of a request that slept: %s", dump(e.CPU), dump(e.States))
 	}
 }
 
@@ -404,11 +470,14 @@ func TestDamaged(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	})
 	data := snapshot(t, fr)
-	told := 0
+	told, broken := 0, 0
 	check := func(in []byte) {
 		e, err := exectrace.Explain(context.Background(), [][]byte{in}, r, exectrace.Options{})
 		if err == nil {
 			told++
+			if len(e.Notes) > 0 && strings.HasPrefix(e.Notes[0], "generation ") {
+				broken++
+			}
 			checkSums(t, e, r.To.Sub(r.From))
 		} else if strings.Contains(err.Error(), "\n") || len(err.Error()) > 500 {
 			t.Errorf("error %q", err)
@@ -421,8 +490,8 @@ func TestDamaged(t *testing.T) {
 		flipped[i] ^= 0x15
 		check(flipped)
 	}
-	if told < 20 {
-		t.Errorf("%d of 300 damaged traces told anything", told)
+	if told < 20 || broken == 0 {
+		t.Errorf("%d of 300 damaged traces told anything, %d of them that a generation is broken", told, broken)
 	}
 	// What is whole beside what is not stands.
 	e := explain(t, [][]byte{first, data[:len(data)-5]}, r, exectrace.Options{})

@@ -67,6 +67,33 @@ func TestFromSamples(t *testing.T) {
 	}
 }
 
+// A timeline has at most 512 stretches: what is short is drawn together, what
+// is long stays where it was.
+func TestTimeline(t *testing.T) {
+	var samples []exectrace.Sample
+	for i := range 6000 {
+		s := exectrace.Sample{At: time.Duration(i) * time.Millisecond, Stack: stack("time.Sleep", "main.a")}
+		if i%3 == 0 && (i < 2000 || i > 4000) {
+			s.Stack = stack("main.b")
+		}
+		samples = append(samples, s)
+	}
+	e := exectrace.FromSamples(samples, 6*time.Second)
+	checkSums(t, e, 6*time.Second)
+	var longest api.ExplainedStretch
+	for _, s := range e.Timeline {
+		if s.Duration > longest.Duration {
+			longest = s
+		}
+	}
+	if longest.State != api.StateSleep || longest.Duration.Duration() < 1900*time.Millisecond {
+		t.Errorf("%d stretches, the longest %s", len(e.Timeline), dump(longest))
+	}
+	if d := in(e, api.StateRunning, ""); (d - 4*time.Second/3).Abs() > 10*time.Millisecond {
+		t.Errorf("%v running, want a third of 4 s", d)
+	}
+}
+
 // Too few samples are said, not drawn.
 func TestFewSamples(t *testing.T) {
 	for n, note := range []string{"0 samples: too few", "1 sample: too few", "2 samples: too few"} {

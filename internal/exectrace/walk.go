@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/exp/trace"
 )
@@ -16,6 +17,10 @@ import (
 const (
 	maxSegments   = 2 << 20 // 24 bytes each
 	maxGoroutines = 16 << 10
+
+	// pause is the longest one between generations of different snapshots that
+	// one recording makes; there may be one of a millisecond between two recordings.
+	pause = time.Millisecond
 )
 
 // segment is a goroutine's stay in a state.
@@ -68,6 +73,7 @@ type walk struct {
 	stopping bool      // the last of them has no end yet
 	heap     uint64    // bytes, at the last event that told; 0 for unknown
 	last     int64     // time of the last event
+	number   uint64    // of the last generation, if all of it was read
 
 	stacks stacks
 	inGen  map[stackKey]int32 // numbers of this generation's stacks
@@ -134,20 +140,22 @@ func (w *walk) read(ctx context.Context, g *generation) (err error) {
 		w.inGen = nil
 	}()
 	w.inGen = map[stackKey]int32{}
-	if !g.follows {
+	begin := g.begin()
+	if w.number+1 != g.number || !g.follows && begin-w.last > int64(pause) {
 		w.leave()
 	}
+	w.number = 0 // until it is read
 	r, err := trace.NewReader(io.MultiReader(bytes.NewReader(g.header), bytes.NewReader(g.data)))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBroken, err)
 	}
-	begin := g.begin()
 	for n := 0; ; n++ {
 		if n%16 == 0 && ctx.Err() != nil { // an event of a hostile trace can take long
 			return ctx.Err()
 		}
 		e, err := r.ReadEvent()
 		if err == io.EOF {
+			w.number = g.number
 			return nil
 		}
 		if err != nil {
@@ -216,13 +224,8 @@ func (w *walk) transition(e *trace.Event, begin int64) {
 	now := w.last
 	s, stack := w.stateOf(from, to, &t)
 	switch {
-	case from == trace.GoUndetermined && g.known && (to == trace.GoWaiting || s == g.state):
-		// The record of a state that goes on. It may have the stack of a wait
-		// whose beginning was not seen.
-		if g.state == other {
-			g.state, g.stack = s, stack
-		}
-		return
+	case from == trace.GoUndetermined && g.known && (s == g.state || to == trace.GoWaiting && g.waits()):
+		return // the record of a state that goes on
 	case from == trace.GoUndetermined: // and so since the generation began
 		now = begin
 	case to == trace.GoRunnable && stack == noStack:
@@ -230,6 +233,11 @@ func (w *walk) transition(e *trace.Event, begin int64) {
 	}
 	w.close(g, now)
 	g.known, g.state, g.since, g.stack = to != trace.GoNotExist, s, now, stack
+}
+
+// waits tells whether a goroutine is blocked.
+func (g *goroutine) waits() bool {
+	return g.state != running && g.state != runnable && g.state != syscall
 }
 
 // born follows a goroutine that one of a request's has started.
