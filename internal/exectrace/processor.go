@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
@@ -80,7 +81,8 @@ func (w *walk) processor(r *request, s sampling, a *account, e *api.Explanation)
 	e.CPU = &api.ExplainedFigure{Value: float64(u.busy) / 1e9, Source: SourceTrace}
 	if s.within(r.from, r.to) > 0 {
 		if u.n >= fewSamples {
-			e.CPU = figure(float64(int64(u.n)*s.period+u.busy-u.busySampled)/1e9, u.n)
+			cpu := time.Duration(int64(u.n)*s.period + u.busy - u.busySampled).Round(time.Microsecond)
+			e.CPU = &api.ExplainedFigure{Value: cpu.Seconds(), Source: sampleSource(u.n), ErrorRatio: sampleError(u.n)}
 		} else if u.busySampled >= fewSamples*s.period/2 {
 			notes = append(notes, fmt.Sprintf("%s: too few to say what the host withheld", counted(u.n, "CPU sample")))
 		}
@@ -119,11 +121,6 @@ func placeSamples(r *request, a *account) []string {
 		ran.at(p.stack, ran.duration/int64(len(in)), 1)
 	}
 	return []string{fmt.Sprintf("where it ran is from %s", sampleSource(len(in)))}
-}
-
-// figure is a number that n samples make.
-func figure(value float64, n int) *api.ExplainedFigure {
-	return &api.ExplainedFigure{Value: value, Source: sampleSource(n), ErrorRatio: sampleError(n)}
 }
 
 // sampleError is the standard error of a count, as a share of it.

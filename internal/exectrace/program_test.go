@@ -130,7 +130,7 @@ func (p *program) locks(s *step) {
 	p.mu.Lock()
 	after(s, p.mu.Unlock)
 	p.mu.Lock()
-	p.mu.Unlock() //nolint
+	defer p.mu.Unlock()
 }
 
 func (p *program) receives(s *step) {
