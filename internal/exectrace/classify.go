@@ -3,6 +3,7 @@ package exectrace
 import (
 	"cmp"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
@@ -37,12 +38,9 @@ func stateOfWait(reason string, functions iter.Seq[string]) state {
 	case "network":
 		return network
 	case "select", "chan send", "chan receive", "forever":
-		return channel
+		return behind(channel, functions)
 	case "sync", "sync.(*Cond).Wait":
-		if stateOfStack(functions) == gc {
-			return gc
-		}
-		return mutex
+		return behind(mutex, functions)
 	case "sleep":
 		return sleep
 	case "preempted", "wait until GC ends": // suspended while its stack is scanned
@@ -57,8 +55,16 @@ func stateOfWait(reason string, functions iter.Seq[string]) state {
 	return other
 }
 
-// waits tells the state of a stack by the functions at its inner end. A name
-// that ends in * stands for all that begin so.
+// behind tells what a wait for another goroutine is for: that may be the one of
+// the network or of the collector.
+func behind(s state, functions iter.Seq[string]) state {
+	if by := stateOfStack(functions); by == gc || by == network {
+		return by
+	}
+	return s
+}
+
+// waits tells the state of a stack by the functions at its inner end.
 var waits = []struct {
 	function string
 	state    state
@@ -97,21 +103,39 @@ var waits = []struct {
 	{"runtime.notetsleepg", syscall},
 }
 
+// remote are functions that wait for the network by a channel or a condition, as
+// goroutines of their own read and write it for them.
+var remote = []string{
+	"net/http.(*persistConn).*",
+	"net/http.(*Transport).getConn",
+	"net/http.(*http2ClientConn).*",
+	"net/http.(*http2clientStream).*",
+	"net/http.(*http2pipe).Read",
+	"net/http/internal/http2.*",
+	"golang.org/x/net/http2.*",
+	"google.golang.org/grpc/internal/transport.*",
+	"net.(*Resolver).*",
+	"net.(*sysDialer).*",
+}
+
 // stateOfStack tells the state of a goroutine by its innermost functions, as far
 // as they are the standard library's. A wait inside of the collector is the
-// collector's. Without any that is known a parked goroutine is other, one that
-// is not parked is running.
+// collector's, one for who has the connection is the network's. Without any that
+// is known a parked goroutine is other, one that is not parked is running.
 func stateOfStack(functions iter.Seq[string]) state {
 	found, parked := running, false
 	for f := range functions {
-		if !isStandard(f) {
-			break
-		}
-		switch s := stateOfFunction(f); {
+		s := stateOfFunction(f)
+		switch {
 		case s == gc:
 			return gc
+		case (found == channel || found == mutex) && slices.ContainsFunc(remote, func(p string) bool { return matches(f, p) }):
+			return network
 		case found == running:
 			found = s
+		}
+		if !isStandard(f) {
+			break
 		}
 		parked = parked || strings.HasPrefix(f, "runtime.gopark")
 	}
@@ -124,12 +148,19 @@ func stateOfStack(functions iter.Seq[string]) state {
 // stateOfFunction returns running for a function that is no wait.
 func stateOfFunction(f string) state {
 	for _, w := range waits {
-		prefix, many := strings.CutSuffix(w.function, "*")
-		if f == w.function || many && strings.HasPrefix(f, prefix) {
+		if matches(f, w.function) {
 			return w.state
 		}
 	}
 	return running
+}
+
+// matches compares a function with a name that may end in * for all that begin so.
+func matches(function, pattern string) bool {
+	if prefix, many := strings.CutSuffix(pattern, "*"); many {
+		return strings.HasPrefix(function, prefix)
+	}
+	return function == pattern
 }
 
 // userFunction returns the innermost function that is the service's own work:

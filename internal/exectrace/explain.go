@@ -16,6 +16,8 @@
 //   - running is time on one of Go's processors outside of system calls.
 //   - syscall is all time in system calls, whether or not they block: only what
 //     blocks for long gives up its processor, so that is no measure.
+//   - network is also a wait, on a channel, for a goroutine that has the
+//     connection, as net/http's clients do it.
 //   - gc is assisting and sweeping, waiting for the collector, and being ready
 //     while it stops the world. Other stops of the world are other.
 //   - A wait that began before the first snapshot has no reason in the trace:

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"runtime/trace"
 	"sync"
@@ -98,6 +100,7 @@ type program struct {
 	c     chan int
 	conn  net.Conn
 	pipe  [2]int
+	url   string
 }
 
 const wait = 60 * time.Millisecond
@@ -108,6 +111,7 @@ func (p *program) run() {
 	p.do(api.StateChannel, "receives", p.receives)
 	p.do(api.StateChannel, "selects", p.selects)
 	p.do(api.StateNetwork, "reads", p.reads)
+	p.do(api.StateNetwork, "gets", p.gets)
 	p.do(api.StateSyscall, "calls", p.calls)
 	p.do(api.StateMutex, "waits", p.waits)
 	p.do(api.StateRunning, "burns", p.burns)
@@ -150,6 +154,13 @@ func (p *program) reads(s *step) {
 	peer := p.conn.(*pair).peer
 	after(s, func() { peer.Write([]byte("x")) })
 	p.conn.Read(make([]byte, 1))
+}
+
+func (p *program) gets(s *step) {
+	if r, err := http.Get(p.url); err == nil { // which a handler answers after a while
+		r.Body.Close()
+		s.atLeast = wait
+	}
 }
 
 func (p *program) calls(s *step) {
@@ -237,7 +248,10 @@ func newProgram(t testing.TB) *program {
 	if err := syscall.Pipe(p.pipe[:]); err != nil {
 		t.Fatal(err)
 	}
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { time.Sleep(wait) }))
+	p.url = slow.URL
 	t.Cleanup(func() {
+		slow.Close()
 		a.Close()
 		b.Close()
 		syscall.Close(p.pipe[0])

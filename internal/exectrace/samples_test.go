@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -162,6 +163,7 @@ func TestStatesOfStacks(t *testing.T) {
 	start(api.StateMutex, func() { cond.L.Lock(); cond.Wait(); cond.L.Unlock() })
 	start(api.StateNetwork, func() { l.Accept() })
 	start(api.StateNetwork, func() { p.conn.Read(make([]byte, 1)) })
+	start(api.StateNetwork, func() { p.gets(&step{}) })
 	start(api.StateSleep, func() { time.Sleep(300 * time.Millisecond) })
 	start(api.StateSyscall, func() { p.calls(&step{}) })
 	start(api.StateRunning, func() { work(300 * time.Millisecond) })
@@ -183,6 +185,9 @@ func TestStatesOfStacks(t *testing.T) {
 	}
 	seen := 0
 	parsed.EachLabelled("state", func(i int, state string) {
+		if !slices.ContainsFunc(parsed.Stack(nil, i), func(f hotspot.Frame) bool { return strings.Contains(f.Function, "TestStatesOfStacks") }) {
+			return // one that a client has started
+		}
 		samples := make([]exectrace.Sample, 5)
 		for k := range samples {
 			samples[k] = exectrace.Sample{At: time.Duration(k), Stack: parsed.Stack(nil, i)}
@@ -193,7 +198,7 @@ func TestStatesOfStacks(t *testing.T) {
 		}
 		seen += int(parsed.Values(i)[0])
 	})
-	if seen != 10 {
-		t.Errorf("%d goroutines, want 10", seen)
+	if seen != 11 {
+		t.Errorf("%d goroutines, want 11", seen)
 	}
 }
