@@ -52,8 +52,8 @@ type Request struct {
 	// From and To are found in the trace.
 	Goroutines []int64
 
-	// From and To are the request's, read by time.Now in the process that is
-	// traced. To must have its monotonic reading if From has it.
+	// From and To are the request's, read in the process that is traced. Both
+	// should have their monotonic readings, or neither.
 	From, To time.Time
 }
 
@@ -129,11 +129,17 @@ func ExplainAll(ctx context.Context, snapshots [][]byte, rs []Request, o Options
 }
 
 // clockOf converts times of the process to the clock of the trace, by the
-// generation that is nearest: the wall clock may have been set between them.
+// generation that is nearest. The wall clock may have been set since a time was
+// read: its distance from now by the monotonic clock, if it has one, tells.
 func clockOf(gens []generation) func(time.Time) int64 {
+	now := time.Now()
 	return func(t time.Time) int64 {
+		if set := now.Add(t.Sub(now)).Round(0); set.Sub(t.Round(0)).Abs() > time.Millisecond {
+			t = set
+		}
+		t = t.Round(0)
 		nearest := slices.MinFunc(gens, func(a, b generation) int {
-			return cmp.Compare(t.Round(0).Sub(a.wall).Abs(), t.Round(0).Sub(b.wall).Abs())
+			return cmp.Compare(t.Sub(a.wall).Abs(), t.Sub(b.wall).Abs())
 		})
 		return nearest.traceTime(t)
 	}

@@ -261,7 +261,8 @@ func TestWithheld(t *testing.T) {
 	if len(e.Notes) != 1 || !strings.Contains(e.Notes[0], "too few") {
 		t.Errorf("notes %q, want one that samples are too few for cpu", e.Notes)
 	}
-	if e := out[1].Explanation; e.Withheld != nil {
+	// Unless the host has in fact paused it.
+	if e := out[1].Explanation; e.Withheld != nil && in(e, api.StateRunning, "") < 35*time.Millisecond {
 		t.Errorf("withheld %s of a request that ran for less than a few samples", dump(e.Withheld))
 	}
 }

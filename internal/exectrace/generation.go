@@ -48,10 +48,8 @@ func (g *generation) at(units uint64) int64 { return int64(float64(units) * g.ns
 // begin is when the generation began, by the clock of the trace.
 func (g *generation) begin() int64 { return g.at(g.start) }
 
-// traceTime converts a time of the traced process to the clock of the trace.
-func (g *generation) traceTime(t time.Time) int64 {
-	return g.at(g.clock) + int64(t.Round(0).Sub(g.wall))
-}
+// traceTime converts a wall time of the traced process to the clock of the trace.
+func (g *generation) traceTime(t time.Time) int64 { return g.at(g.clock) + int64(t.Sub(g.wall)) }
 
 // merge returns the generations of all snapshots in order, each once, and what
 // was wrong with the snapshots. Only if none can be read it is an error.

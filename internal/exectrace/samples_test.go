@@ -47,7 +47,7 @@ func TestFromSamples(t *testing.T) {
 		function string
 	}{
 		{api.StateOther, time.Second, 0, 0, ""},
-		{api.StateNetwork, 55 * time.Millisecond, 6, 40, "example.com/shop.Load"},
+		{api.StateNetwork, 55 * time.Millisecond, 6, 41, "example.com/shop.Load"},
 		{api.StateRunning, 45 * time.Millisecond, 4, 50, "example.com/shop.Sum"},
 	}
 	if len(e.States) != len(want) || len(e.Timeline) != len(want) {
@@ -65,6 +65,22 @@ func TestFromSamples(t *testing.T) {
 	}
 	if f := e.States[1].Stacks[0].Frames; f[0] != "runtime.gopark a.go:1" || len(f) != 6 {
 		t.Errorf("frames %q", f)
+	}
+}
+
+// One sample that stands for most of the time is not worth ten.
+func TestUnequalSamples(t *testing.T) {
+	var samples []exectrace.Sample
+	for i := range 10 {
+		samples = append(samples, exectrace.Sample{At: time.Duration(i) * time.Millisecond, Stack: stack("time.Sleep", "main.a")})
+	}
+	e := exectrace.FromSamples(samples, time.Second)
+	checkSums(t, e, time.Second)
+	if e.Source != "10 samples ±99 %" || e.States[0].ErrorRatio < 0.99 {
+		t.Errorf("source %q, state %s", e.Source, dump(e.States[0]))
+	}
+	if len(e.Notes) != 1 || strings.Contains(e.Notes[0], "before the first") {
+		t.Errorf("notes %q", e.Notes)
 	}
 }
 
