@@ -78,19 +78,22 @@ func (g *goroutine) at(t int64) *segment {
 // chance does in 97 of 100 cases, the host has withheld the difference.
 func (w *walk) processor(r *request, s sampling, a *account, e *api.Explanation) (notes []string) {
 	u := s.usage(r)
-	e.CPU = &api.ExplainedFigure{Value: float64(u.busy) / 1e9, Source: SourceTrace}
-	if s.within(r.from, r.to) > 0 {
-		if u.n >= fewSamples {
-			cpu := time.Duration(int64(u.n)*s.period + u.busy - u.busySampled).Round(time.Microsecond)
-			e.CPU = &api.ExplainedFigure{Value: cpu.Seconds(), Source: sampleSource(u.n), ErrorRatio: sampleError(u.n)}
-		} else if u.busySampled >= fewSamples*s.period/2 {
+	if mostLikely(u.nBusy)*float64(s.period) < float64(u.busySampled) {
+		withheld := float64(u.busySampled - int64(u.nBusy)*s.period)
+		ratio := math.Sqrt(float64(max(u.nBusy, 1))) * float64(s.period) / withheld
+		e.Withheld = &api.ExplainedFigure{Value: withheld / 1e9, ErrorRatio: ratio,
+			Source: fmt.Sprintf("%s ±%.0f %%", counted(u.nBusy, "sample"), 100*ratio)}
+	}
+	switch few := u.n < fewSamples; {
+	case !few || u.n > 0 && e.Withheld != nil:
+		cpu := time.Duration(int64(u.n)*s.period + u.busy - u.busySampled).Round(time.Microsecond)
+		e.CPU = &api.ExplainedFigure{Value: cpu.Seconds(), Source: sampleSource(u.n), ErrorRatio: sampleError(u.n)}
+	case e.Withheld != nil:
+		notes = append(notes, "no CPU samples: too few to say what it had of a processor")
+	default:
+		e.CPU = &api.ExplainedFigure{Value: float64(u.busy) / 1e9, Source: SourceTrace}
+		if u.busySampled >= s.period {
 			notes = append(notes, fmt.Sprintf("%s: too few to say what the host withheld", counted(u.n, "CPU sample")))
-		}
-		if most := mostLikely(u.nBusy) * float64(s.period); most < float64(u.busySampled) {
-			withheld := float64(u.busySampled - int64(u.nBusy)*s.period)
-			ratio := math.Sqrt(float64(max(u.nBusy, 1))) * float64(s.period) / withheld
-			e.Withheld = &api.ExplainedFigure{Value: withheld / 1e9, ErrorRatio: ratio,
-				Source: fmt.Sprintf("%s ±%.0f %%", counted(u.nBusy, "sample"), 100*ratio)}
 		}
 	}
 	return append(notes, placeSamples(r, a)...)

@@ -199,6 +199,14 @@ func burn(d time.Duration) time.Duration {
 	return threadTime() - begin
 }
 
+// burnFully works until the host has given it d of a processor.
+func burnFully(d time.Duration) (had time.Duration) {
+	for had < d {
+		had += burn(d - had)
+	}
+	return had
+}
+
 // work keeps a processor busy.
 func work(d time.Duration) {
 	for begin, n := time.Now(), 0; time.Since(begin) < d; {
