@@ -33,6 +33,7 @@ var rooms = map[string][]string{
 	"internal/receiver":            {"pkg/api", "internal/traceformat"},
 	"internal/hotspot":             {"pkg/api"},
 	"internal/live":                {"pkg/api", "pkg/render", "internal/hotspot"},
+	"internal/exectrace":           {"pkg/api", "internal/hotspot"},
 	"internal/waterfall":           {"pkg/api"},
 	"internal/scrape":              {"pkg/api"},
 	"internal/demo":                {"pkg/api", "pkg/monitoring", "pkg/monitoring/*"},

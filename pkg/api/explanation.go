@@ -8,7 +8,7 @@ const (
 	StateMutex    = "mutex"    // blocked on a lock, a condition or a wait group
 	StateNetwork  = "network"  // waiting for the network or another pollable file
 	StateSleep    = "sleep"
-	StateSyscall  = "syscall" // in a system call that blocks
+	StateSyscall  = "syscall" // in a system call
 	StateGC       = "gc"      // held up by the garbage collector, or helping it
 	StateOther    = "other"   // anything else, and what nobody saw
 )
@@ -34,6 +34,8 @@ type ExplainedState struct {
 	Ratio    float64          `json:"ratio"`            // of Wall, 0…1
 	Count    Count            `json:"count"`            // times it was entered, or samples
 	Stacks   []ExplainedStack `json:"stacks,omitempty"` // the longest first, at most 8
+
+	ErrorRatio float64 `json:"error_ratio,omitempty"` // of Duration, as of a figure
 }
 
 // ExplainedStack is a place in which a state was spent.
@@ -51,8 +53,10 @@ type ExplainedStretch struct {
 	Duration Seconds `json:"duration"`
 }
 
-// ExplainedFigure is a number that tells where it comes from. ErrorRatio is its
-// bound at 95 %, 0 where the figure is exact.
+// ExplainedFigure is a number that tells where it comes from. ErrorRatio is the
+// ± of its source: one standard error, as a share of Value, which for n samples
+// is 1/√n. About two of them hold in 95 of 100 cases. It is 0 where the figure
+// is exact.
 type ExplainedFigure struct {
 	Value      float64 `json:"value"`
 	Source     string  `json:"source"`
