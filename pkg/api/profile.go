@@ -5,6 +5,7 @@ const (
 	TriggerSlow    = "slow"    // a request crossed the threshold
 	TriggerRequest = "request" // a caller asked by header or query
 	TriggerManual  = "manual"  // captured by an operator, or by monitoring.Profile
+	TriggerScrape  = "scrape" // pulled from a target that is polled
 	TriggerUpload  = "upload"
 )
 
@@ -73,6 +74,9 @@ type ProfilingStats struct {
 	Overhead      *float64         `json:"overhead,omitempty"` // share of one core that profiling took, 0…1
 	Bytes         *Count           `json:"bytes,omitempty"`
 	Dropped       map[string]Count `json:"dropped,omitempty"` // profiles not kept, by reason
+	Types         []string         `json:"types,omitempty"`   // that can be captured
+	Targets       []string         `json:"targets,omitempty"` // that profiles can be pulled from
+	Notes         []string         `json:"notes,omitempty"`   // what is not possible at the moment, a sentence each
 }
 
 // ProfilingSwitch is the answer of POST /monitoring/profiling/enable and

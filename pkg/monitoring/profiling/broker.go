@@ -6,53 +6,75 @@ import (
 	"errors"
 	"fmt"
 	"runtime/pprof"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/pprof/profile"
 
-	"github.com/pulsectl/pulsectl/internal/hotspot"
+	"github.com/pulsectl/pulsectl/internal/exectrace"
 )
 
-// maxSubscribers bounds who shares the CPU profiler at once.
-const maxSubscribers = 16
+// maxReaders bounds who shares the CPU profiler at once.
+const maxReaders = 64
+
+// maxSpans bounds the windows whose times are remembered, for explanations.
+const maxSpans = 64
 
 // errCPUBusy says that the process's CPU profiler is not ours.
 var errCPUBusy = errors.New("another library of this process holds the CPU profiler")
 
-// window is a stretch of time with the CPU profile of the whole process.
+// window is a stretch of time with the CPU profile of the whole process, at the
+// 100 Hz of [pprof.StartCPUProfile].
 type window struct {
 	from, to time.Time
 	data     []byte
+	sliced   bool      // mode on wants the requests' shares of it
+	readers  []*reader // who get it
+	over     []*reader // those of them whose last it is
 }
 
 // broker owns the process's CPU profiler. It profiles in windows while someone
-// wants them; a window ends early where a subscription begins or ends, so that
-// each subscriber gets whole windows and several share them.
+// wants them; a window ends early where a reader begins or ends, so that each
+// gets whole windows and many share them. The next window begins before the
+// last is looked at: between two, some 1 ms is not sampled.
 type broker struct {
-	length time.Duration
-	slice  func(window) // gets every window while always is set
-	wake   chan struct{}
+	length    time.Duration
+	slice     func(window)        // gets the windows that mode on wants
+	relabel   func(window) []byte // makes of a window what readers get
+	wake      chan struct{}
+	profiling atomic.Bool // while windows are taken
 
-	mu     sync.Mutex
-	on     bool
-	subs   []*subscription
-	halted bool
+	mu      sync.Mutex
+	on      bool
+	readers []*reader
+	halted  bool
+	busy    bool               // the profiler was another's at the last try
+	since   time.Time          // of the window that is being taken; zero for none
+	spans   []exectrace.Window // the newest ones that are over
 }
 
-// subscription is one reader of the CPU profiler.
-type subscription struct {
+// reader is one who wants the CPU profile of a time.
+type reader struct {
 	duration time.Duration
-	ready    chan error            // answers whether it began
-	done     func([][]byte, error) // called once with all windows, or why there are none
-	until    time.Time             // zero until it began
-	windows  [][]byte
+	ready    chan error         // answers whether it began
+	done     func(parts, error) // called once, with all windows or why there are none
+	until    time.Time          // zero until it began
+	parts    parts
 }
 
-func newBroker(length time.Duration, slice func(window)) *broker {
-	return &broker{length: length, slice: slice, wake: make(chan struct{}, 1), halted: true}
+// parts are the windows that a reader got, and how much time they cover.
+type parts struct {
+	windows [][]byte
+	covered time.Duration
 }
 
+func newBroker(length time.Duration) *broker {
+	return &broker{length: length, wake: make(chan struct{}, 1), halted: true}
+}
+
+// always says whether windows are wanted though nobody reads them.
 func (b *broker) always(on bool) {
 	b.mu.Lock()
 	b.on = on
@@ -67,28 +89,42 @@ func (b *broker) poke() {
 	}
 }
 
-// subscribe asks for d of CPU profile; done gets its windows later. The answer
-// says whether it has begun.
-func (b *broker) subscribe(ctx context.Context, d time.Duration, done func([][]byte, error)) error {
-	s := &subscription{duration: d, ready: make(chan error, 1), done: done}
+// held tells whether windows are wanted and another library has the profiler.
+func (b *broker) held() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.busy
+}
+
+// read asks for d of CPU profile; done gets it later. The answer says whether
+// it has begun. A reader that is no longer wanted is given up by forget.
+func (b *broker) read(ctx context.Context, d time.Duration, done func(parts, error)) (r *reader, err error) {
+	r = &reader{duration: d, ready: make(chan error, 1), done: done}
 	b.mu.Lock()
 	switch {
 	case b.halted:
 		b.mu.Unlock()
-		return ErrNotRunning
-	case len(b.subs) >= maxSubscribers:
+		return nil, ErrNotRunning
+	case len(b.readers) >= maxReaders:
 		b.mu.Unlock()
-		return fmt.Errorf("%d readers share the CPU profiler already", maxSubscribers)
+		return nil, fmt.Errorf("%d readers share the CPU profiler already", maxReaders)
 	}
-	b.subs = append(b.subs, s)
+	b.readers = append(b.readers, r)
 	b.mu.Unlock()
 	b.poke()
 	select {
-	case err := <-s.ready:
-		return err
+	case err := <-r.ready:
+		return r, err
 	case <-ctx.Done(): // it goes on without its caller
-		return ctx.Err()
+		return r, ctx.Err()
 	}
+}
+
+// forget takes a reader out; its done is not called any more, unless it is being
+// called already.
+func (b *broker) forget(r *reader) {
+	b.take(func(one *reader) bool { return one == r })
+	b.poke()
 }
 
 // run profiles until ctx is done.
@@ -97,29 +133,37 @@ func (b *broker) run(ctx context.Context) {
 	b.halted = false
 	b.mu.Unlock()
 	defer b.halt()
+	var last *window
 	for ctx.Err() == nil {
 		if !b.wanted() {
+			b.profiling.Store(false)
+			last = b.deliver(last)
 			select {
 			case <-ctx.Done():
 			case <-b.wake:
 			}
 			continue
 		}
+		b.profiling.Store(true)
 		var buf bytes.Buffer
 		from := time.Now()
 		if err := pprof.StartCPUProfile(&buf); err != nil {
+			last = b.deliver(last)
 			b.refuse()
-			sleep(ctx, time.Second)
+			pause(ctx, time.Second)
 			continue
 		}
 		b.admit(from)
+		last = b.deliver(last)
 		b.waitWindow(ctx, from)
 		pprof.StopCPUProfile()
-		b.deliver(window{from, time.Now(), buf.Bytes()})
+		last = b.close(from, time.Now(), buf.Bytes())
 	}
+	b.profiling.Store(false)
+	b.deliver(last)
 }
 
-func sleep(ctx context.Context, d time.Duration) {
+func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -131,77 +175,92 @@ func sleep(ctx context.Context, d time.Duration) {
 func (b *broker) wanted() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.on || len(b.subs) > 0
+	if !b.on && len(b.readers) == 0 {
+		b.busy = false
+		return false
+	}
+	return true
 }
 
 // refuse answers those who wait to begin, and ends those whose time is up.
 func (b *broker) refuse() {
-	b.end(func(s *subscription) bool { return s.until.IsZero() || time.Now().After(s.until) }, errCPUBusy)
+	b.mu.Lock()
+	b.busy = true
+	b.mu.Unlock()
+	for _, r := range b.take(func(r *reader) bool { return r.until.IsZero() || time.Now().After(r.until) }) {
+		r.end(errCPUBusy)
+	}
 }
 
 // halt ends everything when Run does.
 func (b *broker) halt() {
 	b.mu.Lock()
-	b.halted = true
+	b.halted, b.busy = true, false
 	b.mu.Unlock()
-	b.end(func(*subscription) bool { return true }, ErrNotRunning)
+	for _, r := range b.take(func(*reader) bool { return true }) {
+		r.end(ErrNotRunning)
+	}
 }
 
-// end takes out the subscriptions that over picks and tells them err, unless
-// they have windows.
-func (b *broker) end(over func(*subscription) bool, err error) {
+// take takes out the readers that over picks.
+func (b *broker) take(over func(*reader) bool) (out []*reader) {
 	b.mu.Lock()
-	var out, stay []*subscription
-	for _, s := range b.subs {
-		if over(s) {
-			out = append(out, s)
+	defer b.mu.Unlock()
+	var stay []*reader
+	for _, r := range b.readers {
+		if over(r) {
+			out = append(out, r)
 		} else {
-			stay = append(stay, s)
+			stay = append(stay, r)
 		}
 	}
-	b.subs = stay
-	b.mu.Unlock()
-	for _, s := range out {
-		switch {
-		case s.until.IsZero():
-			s.ready <- err
-		case len(s.windows) == 0:
-			s.done(nil, err)
-		default:
-			s.done(s.windows, nil)
-		}
+	b.readers = stay
+	return out
+}
+
+// end gives a reader what there is, or err if that is nothing.
+func (r *reader) end(err error) {
+	switch {
+	case r.until.IsZero():
+		r.ready <- err
+	case len(r.parts.windows) == 0:
+		r.done(parts{}, err)
+	default:
+		r.done(r.parts, nil)
 	}
 }
 
-// admit begins the waiting subscriptions with the window that has just begun.
+// sampled returns the windows of late, with the one that is being taken.
+func (b *broker) sampled() []exectrace.Window {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := slices.Clone(b.spans)
+	if !b.since.IsZero() {
+		out = append(out, exectrace.Window{From: b.since, To: time.Now()})
+	}
+	return out
+}
+
+// admit begins the waiting readers with the window that has just begun.
 func (b *broker) admit(from time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, s := range b.subs {
-		if s.until.IsZero() {
-			s.until = from.Add(s.duration)
-			s.ready <- nil
+	b.busy, b.since = false, from
+	for _, r := range b.readers {
+		if r.until.IsZero() {
+			r.until = from.Add(r.duration)
+			r.ready <- nil
 		}
 	}
 }
 
-// waitWindow waits until the window must end: its length is up, a subscription
-// ends, another wants to begin, or nobody wants it any more.
+// waitWindow waits until the window must end: its length is up, a reader's time
+// is, another wants to begin, or nobody wants it any more.
 func (b *broker) waitWindow(ctx context.Context, from time.Time) {
 	for {
-		end := from.Add(b.length)
-		b.mu.Lock()
-		pending := !b.on && len(b.subs) == 0
-		for _, s := range b.subs {
-			if s.until.IsZero() {
-				pending = true
-			} else if s.until.Before(end) {
-				end = s.until
-			}
-		}
-		b.mu.Unlock()
+		end, now := b.windowEnd(from)
 		left := time.Until(end)
-		if pending || left <= 0 {
+		if now || left <= 0 {
 			return
 		}
 		t := time.NewTimer(left)
@@ -217,28 +276,66 @@ func (b *broker) waitWindow(ctx context.Context, from time.Time) {
 	}
 }
 
-func (b *broker) deliver(w window) {
+// windowEnd returns when the window must end, and whether that is now.
+func (b *broker) windowEnd(from time.Time) (end time.Time, now bool) {
 	b.mu.Lock()
-	on := b.on
-	for _, s := range b.subs {
-		if !s.until.IsZero() {
-			s.windows = append(s.windows, w.data)
+	defer b.mu.Unlock()
+	end, now = from.Add(b.length), !b.on && len(b.readers) == 0
+	for _, r := range b.readers {
+		if r.until.IsZero() {
+			now = true
+		} else if r.until.Before(end) {
+			end = r.until
 		}
 	}
-	b.mu.Unlock()
-	if on {
-		b.slice(w)
-	}
-	b.end(func(s *subscription) bool { return !s.until.IsZero() && !w.to.Before(s.until) }, nil)
+	return end, now
 }
 
-// mergeWindows makes one profile of several.
-func mergeWindows(windows [][]byte) ([]byte, error) {
-	if len(windows) == 1 {
-		return windows[0], nil
+// close makes a window of what was taken and tells who gets it.
+func (b *broker) close(from, to time.Time, data []byte) *window {
+	w := &window{from: from, to: to, data: data}
+	w.over = b.take(func(r *reader) bool { return !r.until.IsZero() && !to.Before(r.until) })
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.since = time.Time{}
+	b.spans = append(b.spans[max(0, len(b.spans)-maxSpans):], exectrace.Window{From: from, To: to})
+	w.sliced, w.readers = b.on, w.over[:len(w.over):len(w.over)]
+	for _, r := range b.readers {
+		if !r.until.IsZero() {
+			w.readers = append(w.readers, r)
+		}
+	}
+	return w
+}
+
+// deliver hands a window to those who get it. It returns nil.
+func (b *broker) deliver(w *window) *window {
+	if w == nil {
+		return nil
+	}
+	if w.sliced {
+		b.slice(*w)
+	}
+	if len(w.readers) > 0 {
+		data := b.relabel(*w)
+		for _, r := range w.readers {
+			r.parts.windows = append(r.parts.windows, data)
+			r.parts.covered += w.to.Sub(w.from)
+		}
+	}
+	for _, r := range w.over {
+		r.end(nil)
+	}
+	return nil
+}
+
+// merge makes one profile of several windows.
+func (s parts) merge() ([]byte, error) {
+	if len(s.windows) == 1 {
+		return s.windows[0], nil
 	}
 	var all []*profile.Profile
-	for _, w := range windows {
+	for _, w := range s.windows {
 		p, err := profile.ParseData(w)
 		if err != nil {
 			return nil, fmt.Errorf("merge CPU windows: %w", err)
@@ -256,60 +353,11 @@ func mergeWindows(windows [][]byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// sliceWindow gives each followed request the CPU samples of its label, and
-// stores the CPU profiles of those that ended before the window did.
-func (p *Profiler) sliceWindow(w window) {
-	p.cutWindow(w)
-	to := int64(w.to.Sub(p.base))
-	p.mu.Lock()
-	var done, wait []*capture
-	for _, c := range p.ended {
-		if c.end <= to {
-			done = append(done, c)
-		} else {
-			wait = append(wait, c)
-		}
+// note says what a profile of d lacks, or "".
+func (s parts) note(d time.Duration) string {
+	if s.covered >= d-d/50 {
+		return ""
 	}
-	p.ended = wait
-	p.mu.Unlock()
-	for _, c := range done {
-		p.storeCPU(c)
-	}
-}
-
-func (p *Profiler) cutWindow(w window) {
-	defer p.cost.measure(time.Now())
-	parsed, err := hotspot.Parse(w.data, uploadLimits)
-	if err != nil {
-		p.store.Drop("unreadable")
-		return
-	}
-	from, byLabel := int64(w.from.Sub(p.base)), map[string][]*capture{}
-	p.mu.Lock()
-	for _, c := range p.active {
-		byLabel[c.label] = append(byLabel[c.label], c)
-	}
-	for _, c := range p.ended {
-		byLabel[c.label] = append(byLabel[c.label], c)
-	}
-	p.mu.Unlock()
-	var stack []hotspot.Frame
-	parsed.EachLabelled(labelKey, func(i int, label string) {
-		for _, c := range byLabel[label] {
-			if from >= c.cleanFrom {
-				stack = parsed.Stack(stack[:0], i)
-				c.addCPU(stack, parsed.Values(i), parsed.Period)
-			}
-		}
-	})
-}
-
-func (c *capture) addCPU(stack []hotspot.Frame, values []int64, period int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cpu == nil {
-		c.cpu = hotspot.NewBuilder(cpuTypes, period)
-	}
-	c.cpu.Add(stack, values...)
-	c.cpuSamples += values[0]
+	return fmt.Sprintf("covers %v of %v: another library of this process held the CPU profiler, or profiling stopped",
+		s.covered.Round(10*time.Millisecond), d)
 }

@@ -2,7 +2,6 @@ package profiling
 
 import (
 	"cmp"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -13,21 +12,26 @@ import (
 
 // capture follows one request that is slow or forced.
 type capture struct {
-	id, trigger, label string
-	req                Request
-	start, marked      int64 // nanoseconds since the Profiler's base
-	cleanFrom          int64 // samples before it may be another request's
+	id, trigger   string
+	key, parent   uint64
+	who           who
+	route         string // as far as it was known before the end
+	start, marked int64  // nanoseconds since the Profiler's base
 
 	// Set by endMarked, before the capture is handed on.
 	end       int64
 	operation string
 	rec       *Recording
+	goroutine int64    // that served the request; 0 where no trace is recorded
+	outer     []string // the functions it had yet to return to
 
 	mu         sync.Mutex // guards what samplers add
-	wall, cpu  *hotspot.Builder
+	wall       *stacks
+	cpu        *hotspot.Builder
 	snapshots  int64 // that were taken while it ran
 	samples    int64 // its goroutines in all snapshots
 	cpuSamples int64
+	stored     bool
 }
 
 var (
@@ -35,47 +39,48 @@ var (
 	cpuTypes  = []hotspot.ValueType{{Type: "samples", Unit: "count"}, {Type: "cpu", Unit: "nanoseconds"}}
 )
 
-func (p *Profiler) newCapture(s *slot, gen uint64, trigger string) *capture {
-	now := p.now()
-	c := &capture{
-		id: NewID(), trigger: trigger, label: labelOf(s, gen), req: s.req, start: s.start.Load(), marked: now,
-		cleanFrom: s.began[(gen+1)%labelsPerSlot].Load(), wall: hotspot.NewBuilder(wallTypes, int64(snapshotPeriod)),
+// newCapture follows the request of a slot that the caller has marked.
+func (p *Profiler) newCapture(s *slot, run uint64, trigger, route string) *capture {
+	return &capture{
+		id: NewID(), trigger: trigger, key: s.key(genOf(run)), parent: s.parent.Load(), who: s.who, route: route,
+		start: s.start, marked: p.now(), wall: newStacks(&p.stackBytes), rec: s.rec.Load(),
 	}
-	c.rec = s.rec.Load()
-	return c
 }
 
 // force marks a request that has just begun.
-func (p *Profiler) force(h Handle) string {
-	c := p.mark(h.s, h.gen, api.TriggerRequest)
+func (p *Profiler) force(h Handle) *capture {
+	c := p.mark(h.s, h.run, api.TriggerRequest, "")
 	if c == nil {
-		return ""
+		return nil
 	}
 	select {
 	case p.sampleNow <- struct{}{}:
 	default: // a snapshot is due anyway
 	}
-	return c.id
+	return c
 }
 
 // mark moves a running request to phaseMarked and follows it, unless it ended
 // meanwhile. If too many are followed it is counted, once, and let go.
-func (p *Profiler) mark(s *slot, gen uint64, trigger string) *capture {
+func (p *Profiler) mark(s *slot, run uint64, trigger, route string) *capture {
 	p.mu.Lock()
 	full := len(p.active) >= p.opts.MaxCaptures
-	to := stateOf(gen, phaseMarked)
+	to := withPhase(run, phaseMarked)
 	if full {
-		to = stateOf(gen, phaseMissed)
+		to = withPhase(run, phaseMissed)
 	}
 	var c *capture
-	ok := s.state.CompareAndSwap(stateOf(gen, phaseRunning), to)
+	ok := s.state.CompareAndSwap(run, to)
 	if ok && !full {
-		c = p.newCapture(s, gen, trigger)
-		p.active[s.key(gen)] = c
+		c = p.newCapture(s, run, trigger, route)
+		p.active[c.key] = c
 	}
 	p.mu.Unlock()
 	if ok && full {
 		p.store.Drop("captures_at_once")
+	}
+	if c != nil {
+		p.pokeTrace()
 	}
 	return c
 }
@@ -83,44 +88,76 @@ func (p *Profiler) mark(s *slot, gen uint64, trigger string) *capture {
 // endMarked ends a request that is followed: it decides whether its profile is
 // kept and hands it to Run without waiting.
 func (p *Profiler) endMarked(h Handle, f Finish) string {
+	late := p.cpu.profiling.Load()
 	p.mu.Lock()
-	c := p.active[h.s.key(h.gen)]
-	if c == nil { // missed, or ended before
+	c := p.active[h.key()]
+	if c == nil { // missed, ended before, or only read when End came
 		p.mu.Unlock()
-		if h.s.state.CompareAndSwap(stateOf(h.gen, phaseMissed), stateOf(h.gen, phaseFree)) {
-			p.table.give(h.s)
+		for _, phase := range [2]uint64{phaseMissed, phaseRunning} {
+			if h.s.state.CompareAndSwap(withPhase(h.run, phase), withPhase(h.run, phaseFree)) {
+				p.table.give(h.s, late)
+				break
+			}
 		}
 		return ""
 	}
-	delete(p.active, h.s.key(h.gen))
+	delete(p.active, h.key())
 	c.end, c.rec = p.now(), h.s.rec.Load()
-	c.operation = cmp.Or(f.Route, c.req.Path)
-	if c.req.Method != "" {
-		c.operation = c.req.Method + " " + trimMethod(c.operation, c.req.Method)
-	}
+	c.operation = operation(c.who.Method, cmp.Or(f.Route, c.who.Path))
 	reason := p.refuse(c)
-	p.mu.Unlock()
-	h.s.state.Store(stateOf(h.gen, phaseFree))
-	p.table.give(h.s)
 	if reason == "" {
-		select {
-		case p.finished <- c:
-			p.awaitCPU(c)
+		p.settling[c.id] = c
+	}
+	p.mu.Unlock()
+	h.s.state.Store(withPhase(h.run, phaseFree))
+	p.table.give(h.s, late)
+	if reason == "" {
+		if reason = p.handOn(c); reason == "" {
 			return c.id
-		default:
-			reason = "queue_full"
 		}
 	}
+	c.free()
 	p.store.Drop(reason)
 	return ""
 }
 
-// trimMethod takes the method from a pattern such as "GET /reports/{id}".
-func trimMethod(route, method string) string {
-	if len(route) > len(method) && route[:len(method)] == method && route[len(method)] == ' ' {
-		return route[len(method)+1:]
+// handOn gives a capture that ended to Run. It says why it could not, or "".
+func (p *Profiler) handOn(c *capture) (reason string) {
+	c.outer = callers(2)
+	if p.tracing.Load() {
+		c.goroutine = goroutineID()
 	}
-	return route
+	select {
+	case p.finished <- c:
+		p.awaitCPU(c)
+		return ""
+	default:
+		p.settled(c)
+		return "queue_full"
+	}
+}
+
+// settled says that a capture's profile is there, or never will be.
+func (p *Profiler) settled(c *capture) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.settling, c.id)
+}
+
+func (c *capture) free() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stored = true
+	c.wall.free()
+}
+
+// operation is a method and a route, which may be a pattern with its method, as
+// "GET /reports/{id}" is.
+func operation(method, route string) string {
+	if method == "" || len(route) > len(method) && route[:len(method)] == method && route[len(method)] == ' ' {
+		return route
+	}
+	return method + " " + route
 }
 
 // awaitCPU lets a capture that ended wait for the CPU window it ended in.
@@ -183,10 +220,14 @@ func (p *Profiler) summary(c *capture, id, typ string) api.Profile {
 	if end == 0 {
 		end = p.now()
 	}
-	s := newSummary(id, c.operation, c.trigger, p.base.Add(time.Duration(c.start)))
-	s.Type, s.TraceID, s.Duration, s.Service = typ, c.req.TraceID, api.Seconds(end-c.start), p.opts.Service
+	name := c.operation
+	if name == "" { // it runs
+		name = operation(c.who.Method, cmp.Or(c.route, c.who.Path))
+	}
+	s := newSummary(id, name, c.trigger, p.base.Add(duration(c.start)))
+	s.Type, s.TraceID, s.Duration, s.Service = typ, c.who.TraceID, api.Seconds(end-c.start), p.opts.Service
 	s.Labels = map[string]string{}
-	for k, v := range map[string]string{"method": c.req.Method, "host": c.req.Host, "path": c.req.Path, "request_id": c.req.RequestID} {
+	for k, v := range map[string]string{"method": c.who.Method, "host": c.who.Host, "path": c.who.Path, "request_id": c.who.RequestID} {
 		if v != "" {
 			s.Labels[k] = v[:min(len(v), 256)]
 		}
@@ -195,24 +236,27 @@ func (p *Profiler) summary(c *capture, id, typ string) api.Profile {
 	return s
 }
 
-// storeWall keeps the wall profile of a capture that ended.
-func (p *Profiler) storeWall(c *capture) {
-	defer p.cost.measure(time.Now())
-	c.mu.Lock()
-	n, period := c.samples, (c.end-c.marked)/max(c.snapshots, 1)
-	c.wall.Scale(period)
-	data, err := c.wall.Encode(p.base.Add(time.Duration(c.marked)), time.Duration(c.end-c.marked))
-	c.mu.Unlock()
+func duration(ns int64) time.Duration { return time.Duration(ns) }
+
+// storeWall keeps the wall profile of a capture that ended, with what its trace
+// explains. Without that its samples explain what they can, and note says why.
+func (p *Profiler) storeWall(c *capture, x *api.Explanation, note string) {
+	begin := time.Now()
+	defer p.settled(c)
+	defer c.free()
+	defer p.cost.measure(begin)
+	defer p.budget.spend(begin)
+	s := p.summary(c, c.id, "wall")
+	data, err := c.encodeWall(p, &s)
 	if err != nil {
 		p.store.Drop("unreadable")
 		p.log.Warn("wall profile not encoded", slog.String("profile_id", c.id), slog.Any("error", err))
 		return
 	}
-	s := p.summary(c, c.id, "wall")
-	s.Note = accuracy(n)
-	if before := c.marked - c.start; s.Note != "" && c.trigger == api.TriggerSlow {
-		s.Note += fmt.Sprintf(", from %v on", time.Duration(before).Round(time.Millisecond))
+	if x == nil {
+		x = c.explain(note)
 	}
+	s.Explanation = x
 	p.keep(s, data)
 }
 
@@ -224,7 +268,7 @@ func (p *Profiler) storeCPU(c *capture) {
 	if c.cpuSamples == 0 {
 		return
 	}
-	data, err := c.cpu.Encode(p.base.Add(time.Duration(c.start)), time.Duration(c.end-c.start))
+	data, err := c.cpu.Encode(p.base.Add(duration(c.start)), duration(c.end-c.start))
 	if err != nil {
 		p.store.Drop("unreadable")
 		return
@@ -234,28 +278,27 @@ func (p *Profiler) storeCPU(c *capture) {
 	p.keep(s, data)
 }
 
-// Active returns what is being taken: slow and forced requests, and captures.
+// Active returns what is being taken: slow and forced requests, those that have
+// just ended, and captures.
 func (p *Profiler) Active() []api.Profile {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	out := make([]api.Profile, 0, len(p.active)+len(p.manual))
+	out := make([]api.Profile, 0, len(p.active)+len(p.settling)+len(p.manual))
 	for _, s := range p.manual {
 		out = append(out, s)
 	}
 	for _, c := range p.active {
-		running := *c.copyHead()
-		running.operation = running.req.Method + " " + running.req.Path
-		if running.req.Method == "" {
-			running.operation = running.req.Path
-		}
-		s := p.summary(&running, c.id, "wall")
-		s.State = "active"
-		out = append(out, s)
+		out = append(out, p.activeSummary(c))
 	}
+	for _, c := range p.settling {
+		out = append(out, p.activeSummary(c))
+	}
+	p.mu.Unlock()
 	sortNewest(out)
 	return out
 }
 
-func (c *capture) copyHead() *capture {
-	return &capture{id: c.id, trigger: c.trigger, req: c.req, start: c.start, marked: c.marked, rec: c.rec}
+func (p *Profiler) activeSummary(c *capture) api.Profile {
+	s := p.summary(c, c.id, "wall")
+	s.State = "active"
+	return s
 }

@@ -3,9 +3,6 @@ package profiling
 import (
 	"context"
 	"runtime/pprof"
-	"strconv"
-	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -22,132 +19,24 @@ type Request struct {
 // place; ending it does nothing.
 type Handle struct {
 	s   *slot
-	gen uint64
-	id  string
+	run uint64 // the state while nobody follows it
+	c   *capture
 }
 
+func (h Handle) key() uint64 { return h.s.key(genOf(h.run)) }
+
 // ProfileID returns the id of the profile that a forced request will have, or "".
-func (h Handle) ProfileID() string { return h.id }
+func (h Handle) ProfileID() string {
+	if h.c == nil {
+		return ""
+	}
+	return h.c.id
+}
 
 // Finish is what is known of a request when it ends.
 type Finish struct {
 	Context context.Context // whose pprof labels the goroutine goes back to; nil means none
 	Route   string          // the pattern; "" means Path
-}
-
-// The phases of a slot, the low bits of its state.
-const (
-	phaseFree uint64 = iota
-	phaseRunning
-	phaseMarked // followed by a capture; ends under Profiler.mu
-	phaseMissed // slow or forced, but too many are followed already
-)
-
-// stateOf packs a slot's generation and phase.
-func stateOf(gen, phase uint64) uint64 { return gen<<2 | phase }
-
-// labelsPerSlot is how many labels a slot uses in turn, so that a goroutine
-// which outlives its request is not taken for a part of the next.
-const labelsPerSlot = 16
-
-// labelKey is the pprof label that tells a request's goroutines.
-const labelKey = "pulsectl_slot"
-
-type slot struct {
-	number uint32
-	state  atomic.Uint64 // generation<<2 | phase
-	start  atomic.Int64  // nanoseconds since the Profiler's base
-	parent atomic.Uint64 // key of the parent's slot; 0 for none
-	next   atomic.Uint32 // in the free list: slot number + 1
-	req    Request       // written by Begin before state, read by who moved state to marked
-	rec    atomic.Pointer[Recording]
-	labels [labelsPerSlot]atomic.Pointer[labelContext]
-	began  [labelsPerSlot]atomic.Int64 // when each label was last taken
-}
-
-type labelContext struct{ context.Context }
-
-// key names a slot's use for the map of captures.
-func (s *slot) key(gen uint64) uint64 { return gen<<17 | uint64(s.number)<<1 | 1 }
-
-// label returns the context that carries the label of a generation. It is made
-// at the first use: few slots are in use unless many requests are in flight.
-func (s *slot) label(gen uint64) context.Context {
-	at := &s.labels[gen%labelsPerSlot]
-	if c := at.Load(); c != nil {
-		return c.Context
-	}
-	value := strconv.Itoa(int(s.number)) + "." + strconv.Itoa(int(gen%labelsPerSlot))
-	c := &labelContext{pprof.WithLabels(context.Background(), pprof.Labels(labelKey, value))}
-	at.Store(c)
-	return c.Context
-}
-
-// table holds the requests in flight: slots, and a list of the free ones whose
-// head carries a counter against the ABA problem.
-type table struct {
-	slots     []slot
-	free      atomic.Uint64 // counter<<32 | slot number + 1
-	high      atomic.Uint32 // slots ever used: those below this number
-	overflows atomic.Int64
-}
-
-func newTable(n int) *table {
-	t := &table{slots: make([]slot, n)}
-	for i := range t.slots {
-		t.slots[i].number = uint32(i)
-		if i+1 < n {
-			t.slots[i].next.Store(uint32(i + 2))
-		}
-	}
-	t.free.Store(1)
-	return t
-}
-
-// take returns a free slot, the one freed last first, or nil.
-func (t *table) take() *slot {
-	for {
-		head := t.free.Load()
-		if uint32(head) == 0 {
-			t.overflows.Add(1)
-			return nil
-		}
-		s := &t.slots[uint32(head)-1]
-		if t.free.CompareAndSwap(head, (head>>32+1)<<32|uint64(s.next.Load())) {
-			for high := t.high.Load(); s.number >= high && !t.high.CompareAndSwap(high, s.number+1); high = t.high.Load() {
-			}
-			return s
-		}
-	}
-}
-
-func (t *table) give(s *slot) {
-	s.req = Request{} // keeps no text alive
-	s.rec.Store(nil)
-	for {
-		head := t.free.Load()
-		s.next.Store(uint32(head))
-		if t.free.CompareAndSwap(head, (head>>32+1)<<32|uint64(s.number+1)) {
-			return
-		}
-	}
-}
-
-// find returns the slot and its generation that a label names, if that use of
-// the slot still goes on.
-func (t *table) find(label string) (*slot, uint64) {
-	number, turn, _ := strings.Cut(label, ".")
-	n, err := strconv.Atoi(number)
-	g, err2 := strconv.Atoi(turn)
-	if err != nil || err2 != nil || n < 0 || n >= len(t.slots) {
-		return nil, 0
-	}
-	s := &t.slots[n]
-	state := s.state.Load()
-	if gen := state >> 2; state&3 != phaseFree && gen%labelsPerSlot == uint64(g) {
-		return s, gen
-	}
-	return nil, 0
 }
 
 func (p *Profiler) now() int64 { return int64(time.Since(p.base)) }
@@ -163,22 +52,21 @@ func (p *Profiler) Begin(r Request) Handle {
 	if s == nil {
 		return Handle{}
 	}
-	h := Handle{s: s, gen: s.state.Load()>>2 + 1}
-	s.req = r
-	s.parent.Store(0)
+	if s.start = int64(r.Start.Sub(p.base)); r.Start.IsZero() {
+		s.start = p.now()
+	}
+	s.who = who{r.Method, r.Host, r.Path, r.TraceID, r.RequestID}
 	if r.Parent.s != nil {
-		s.parent.Store(r.Parent.s.key(r.Parent.gen))
+		s.parent.Store(r.Parent.key())
+	} else if s.parent.Load() != 0 {
+		s.parent.Store(0)
 	}
-	now := int64(r.Start.Sub(p.base))
-	if r.Start.IsZero() {
-		now = p.now()
-	}
-	s.start.Store(now)
-	s.began[h.gen%labelsPerSlot].Store(now)
-	s.state.Store(stateOf(h.gen, phaseRunning))
-	pprof.SetGoroutineLabels(s.label(h.gen))
+	gen := (genOf(s.state.Load()) + 1) & (1<<genBits - 1)
+	h := Handle{s: s, run: stateOf(gen, phaseRunning, s.start)}
+	s.state.Store(h.run)
+	pprof.SetGoroutineLabels(s.label(gen))
 	if r.Force && p.running.Load() {
-		h.id = p.force(h)
+		h.c = p.force(h)
 	}
 	return h
 }
@@ -195,9 +83,39 @@ func (p *Profiler) End(h Handle, f Finish) (profileID string) {
 		ctx = context.Background()
 	}
 	pprof.SetGoroutineLabels(ctx)
-	if h.s.state.CompareAndSwap(stateOf(h.gen, phaseRunning), stateOf(h.gen, phaseFree)) {
-		p.table.give(h.s)
+	if p.cpu.profiling.Load() {
+		return p.endProfiled(h, f)
+	}
+	if h.s.state.CompareAndSwap(h.run, withPhase(h.run, phaseFree)) {
+		p.table.give(h.s, false)
 		return ""
 	}
 	return p.endMarked(h, f)
+}
+
+// endProfiled ends a request while CPU windows are taken: who had its label is
+// written into them afterwards.
+func (p *Profiler) endProfiled(h Handle, f Finish) (profileID string) {
+	state := h.s.state.Load()
+	if genOf(state) != genOf(h.run) || phaseOf(state) == phaseFree {
+		return "" // it has ended before
+	}
+	h.s.remember(genOf(h.run), f.Route, p.now())
+	if h.s.state.CompareAndSwap(h.run, withPhase(h.run, phaseFree)) {
+		p.table.give(h.s, true)
+		return ""
+	}
+	return p.endMarked(h, f)
+}
+
+// peek reads whose a running slot is, without keeping it: for that moment it is
+// marked, and an End that comes in it waits for the lock.
+func (p *Profiler) peek(s *slot, run uint64) (w who, start int64, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ok = s.state.CompareAndSwap(run, withPhase(run, phaseMarked)); ok {
+		w, start = s.who, s.start
+		s.state.Store(run)
+	}
+	return w, start, ok
 }

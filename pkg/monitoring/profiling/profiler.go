@@ -17,9 +17,11 @@ package profiling
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,15 +51,24 @@ type Options struct {
 	Service       string        // on every profile made here
 	Mode          Mode          // at the start; "" means watch
 	SlowThreshold time.Duration // 0 means 1s
-	Budget        float64       // share of a core that snapshots may take; 0 means 0.02
-	TableSize     int           // requests in flight at most; 0 means 4096
-	MaxCaptures   int           // slow requests followed at once; 0 means 256
-	MaxPerMinute  int           // profiles of slow requests and recordings; 0 means 600
-	RouteBurst    int           // profiles of one operation before it cools down; 0 means 64
-	CoolDown      time.Duration // then only slower ones are kept for so long; 0 means 10s
-	CPUWindow     time.Duration // length of the CPU windows; 0 means 2s
-	Store         StoreOptions
-	Log           *slog.Logger // nil discards
+
+	// Thresholds are those of routes that differ, by pattern, with or without its
+	// method. Route tells which pattern a request takes, "" for none; nil means
+	// that routes are not known before a request ends, and Thresholds not used.
+	Thresholds map[string]time.Duration
+	Route      func(method, host, path string) string
+
+	Budget       float64       // share of a core that snapshots may take; 0 means 0.02
+	TableSize    int           // requests in flight at most; 0 means 4096
+	MaxCaptures  int           // slow requests followed at once; 0 means 256
+	MaxPerMinute int           // profiles of slow requests and recordings; 0 means 600
+	RouteBurst   int           // profiles of one operation before it cools down; 0 means 64
+	CoolDown     time.Duration // then only slower ones are kept for so long; 0 means 10s
+	CPUWindow    time.Duration // length of the CPU windows, at most 10s; 0 means 5s
+	TraceBytes   int           // that the flight recorder keeps in mode on; 0 means 8 MiB
+	Targets      []Target      // that profiles can be pulled from
+	Store        StoreOptions
+	Log          *slog.Logger // nil discards
 }
 
 // Profiler watches requests, takes profiles and keeps them. It is safe for
@@ -74,13 +85,25 @@ type Profiler struct {
 	threshold atomic.Int64  // nanoseconds
 	running   atomic.Bool
 	captures  chan struct{} // manual ones at work
+	lookups   chan struct{} // profiles being read from the runtime
+	jobs      chan func(context.Context)
 	finished  chan *capture
+	traced    chan *capture // ended ones that the recorder explains
 	sampleNow chan struct{}
+	traceNow  chan struct{}
 	cost      cost
+	budget    *budget // of snapshots
+
+	background sync.WaitGroup // of jobs
+	rates      rates
+	stackBytes atomic.Int64 // that captures keep
+	tracing    atomic.Bool  // while the flight recorder records
+	traceBusy  atomic.Bool  // it was another's at the last try
 
 	mu       sync.Mutex
 	until    time.Time           // when mode on ends by itself; zero means never
 	active   map[uint64]*capture // by key of their slot
+	settling map[string]*capture // ended, not stored yet; by id
 	ended    []*capture          // waiting for the CPU window they ended in
 	manual   map[string]api.Profile
 	minute   int64 // of the count below
@@ -97,7 +120,8 @@ func New(o Options) (*Profiler, error) {
 	o.Budget = cmp.Or(o.Budget, 0.02)
 	o.TableSize, o.MaxCaptures = cmp.Or(o.TableSize, 4096), cmp.Or(o.MaxCaptures, 256)
 	o.MaxPerMinute, o.RouteBurst = cmp.Or(o.MaxPerMinute, 600), cmp.Or(o.RouteBurst, 64)
-	o.CoolDown, o.CPUWindow = cmp.Or(o.CoolDown, 10*time.Second), cmp.Or(o.CPUWindow, 2*time.Second)
+	o.CoolDown, o.CPUWindow = cmp.Or(o.CoolDown, 10*time.Second), cmp.Or(o.CPUWindow, 5*time.Second)
+	o.TraceBytes = cmp.Or(o.TraceBytes, 8<<20)
 	switch {
 	case modeIndex(o.Mode) < 0:
 		return nil, fmt.Errorf("profiling mode %q: want off, watch or on", o.Mode)
@@ -107,21 +131,53 @@ func New(o Options) (*Profiler, error) {
 		return nil, fmt.Errorf("profiling budget %v: want a share of a core, 0 to 1", o.Budget)
 	case o.TableSize < 1 || o.TableSize > 1<<16:
 		return nil, fmt.Errorf("in-flight table of %d: want 1 to %d", o.TableSize, 1<<16)
-	case o.MaxCaptures < 1 || o.MaxPerMinute < 1 || o.RouteBurst < 1 || o.CoolDown < 0 || o.CPUWindow < 100*time.Millisecond:
-		return nil, fmt.Errorf("profiling limits: want positive ones, and CPU windows of at least 100ms")
+	case o.MaxCaptures < 1 || o.MaxPerMinute < 1 || o.RouteBurst < 1 || o.CoolDown < 0:
+		return nil, fmt.Errorf("profiling limits: want positive ones")
+	case o.CPUWindow < 100*time.Millisecond || o.CPUWindow > 10*time.Second:
+		return nil, fmt.Errorf("CPU windows of %v: want 100ms to 10s", o.CPUWindow)
+	case o.TraceBytes < 1<<20 || o.TraceBytes > 64<<20:
+		return nil, fmt.Errorf("flight recorder of %d bytes: want 1 MiB to 64 MiB", o.TraceBytes)
+	}
+	if err := o.checkLists(); err != nil {
+		return nil, err
 	}
 	p := &Profiler{
 		opts: o, log: o.Log, store: NewStore(o.Store), base: time.Now(), table: newTable(o.TableSize),
-		captures: make(chan struct{}, 4), finished: make(chan *capture, o.MaxCaptures), sampleNow: make(chan struct{}, 1),
-		active: map[uint64]*capture{}, manual: map[string]api.Profile{}, routes: map[string]*routeBurst{},
+		captures: make(chan struct{}, maxCaptures), lookups: make(chan struct{}, maxLookups), jobs: make(chan func(context.Context), maxCaptures),
+		finished: make(chan *capture, o.MaxCaptures), traced: make(chan *capture, o.MaxCaptures),
+		sampleNow: make(chan struct{}, 1), traceNow: make(chan struct{}, 1), budget: newBudget(o.Budget, snapshotBurst), cpu: newBroker(o.CPUWindow),
+		active: map[uint64]*capture{}, settling: map[string]*capture{}, manual: map[string]api.Profile{}, routes: map[string]*routeBurst{},
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	p.cpu = newBroker(o.CPUWindow, p.sliceWindow)
+	p.cpu.slice, p.cpu.relabel = p.sliceWindow, p.relabel
 	p.threshold.Store(int64(o.SlowThreshold))
 	p.setMode(o.Mode)
 	return p, nil
+}
+
+// checkLists says what is wrong with the thresholds and targets.
+func (o *Options) checkLists() error {
+	for route, d := range o.Thresholds {
+		if d < time.Millisecond {
+			return fmt.Errorf("slow threshold of %s %v: want at least 1ms", route, d)
+		}
+	}
+	if len(o.Targets) > maxTargets {
+		return fmt.Errorf("%d profile targets: want at most %d", len(o.Targets), maxTargets)
+	}
+	names := map[string]bool{}
+	for _, t := range o.Targets {
+		if err := t.check(); err != nil {
+			return err
+		}
+		if names[t.Name] {
+			return fmt.Errorf("profile target %s: there are two of that name", t.Name)
+		}
+		names[t.Name] = true
+	}
+	return nil
 }
 
 func modeIndex(m Mode) int {
@@ -139,14 +195,45 @@ func (p *Profiler) Mode() Mode { return modes[p.mode.Load()] }
 func (p *Profiler) setMode(m Mode) {
 	p.mode.Store(uint32(modeIndex(m)))
 	p.cpu.always(m == ModeOn)
+	p.pokeTrace()
 }
 
 // SlowThreshold returns how long a request takes before it is slow.
 func (p *Profiler) SlowThreshold() time.Duration { return time.Duration(p.threshold.Load()) }
 
+// thresholdOf returns the threshold of a route.
+func (p *Profiler) thresholdOf(route string) time.Duration {
+	if d, ok := p.opts.Thresholds[route]; ok {
+		return d
+	}
+	if _, path, ok := strings.Cut(route, " "); ok {
+		if d, ok := p.opts.Thresholds[path]; ok {
+			return d
+		}
+	}
+	return p.SlowThreshold()
+}
+
+// lowestThreshold is below which no request is slow, in nanoseconds.
+func (p *Profiler) lowestThreshold() int64 {
+	least := p.threshold.Load()
+	for _, d := range p.opts.Thresholds {
+		least = min(least, int64(d))
+	}
+	return least
+}
+
+// route returns the pattern that a request takes, as far as that is known.
+func (p *Profiler) route(w who) string {
+	if p.opts.Route == nil || w.Method == "" {
+		return ""
+	}
+	return p.opts.Route(w.Method, w.Host, w.Path)
+}
+
 // Enable sets mode on for a duration, 0 meaning until Disable, then back to
-// watch. A slowThreshold of 0 leaves the threshold as it is. It returns when
-// the mode ends; zero means never.
+// watch. A slowThreshold of 0 leaves the threshold as it is, and another leaves
+// those of Options.Thresholds. It returns when the mode ends; zero means never.
 func (p *Profiler) Enable(d, slowThreshold time.Duration) (until time.Time) {
 	if d > 0 {
 		until = time.Now().Add(d)
@@ -196,7 +283,7 @@ func (p *Profiler) Stats() api.ProfilingStats {
 	st := p.store.stats()
 	overhead, threshold := p.cost.share(time.Now()), api.Seconds(p.threshold.Load())
 	p.mu.Lock()
-	active, until := len(p.active)+len(p.manual), p.until
+	active, until := len(p.active)+len(p.settling)+len(p.manual), p.until
 	p.mu.Unlock()
 	if n := p.table.overflows.Load(); n > 0 {
 		st.dropped["table_full"] = api.Count(n)
@@ -205,11 +292,24 @@ func (p *Profiler) Stats() api.ProfilingStats {
 		ProfilerEnabled: p.Mode() == ModeOn, ActiveProfiles: api.Count(active), CompletedProfiles: api.Count(st.added),
 		TotalProfiles: api.Count(st.kept), AverageDuration: api.Seconds(st.average), RecentProfiles: p.store.List(Query{Limit: 5}),
 		Mode: string(p.Mode()), SlowThreshold: &threshold, Overhead: &overhead, Bytes: api.CountOf(st.bytes), Dropped: st.dropped,
+		Types: Types(), Targets: p.Targets(), Notes: p.notes(),
 	}
 	if !until.IsZero() {
 		s.EnabledUntil = &api.Time{Time: until}
 	}
 	return s
+}
+
+// notes says what profiling cannot do at the moment, and what it does instead.
+func (p *Profiler) notes() []string {
+	var notes []string
+	if p.cpu.held() {
+		notes = append(notes, errCPUBusy.Error()+": slow requests are explained without CPU samples, CPU captures are refused, and it is tried again every second")
+	}
+	if p.traceBusy.Load() {
+		notes = append(notes, errTraceBusy.Error()+": slow requests are explained by goroutine snapshots alone, and it is tried again every 5 s")
+	}
+	return notes
 }
 
 // List returns the profiles that match, active ones first, then newest first.
@@ -239,16 +339,23 @@ func (p *Profiler) Get(id string) (api.Profile, error) {
 	return s, err
 }
 
-// Data returns the gzipped pprof of a profile, which is not to be changed. The
-// error is an [*api.Error]: 404, or 409 for a profile that is still active.
+// Data returns the gzipped pprof of a profile, which is not to be changed, or of
+// the type trace the execution trace itself. The error is an [*api.Error]: 404,
+// or 409 for a profile that is still active.
 func (p *Profiler) Data(id string) ([]byte, error) {
 	for _, a := range p.Active() {
 		if a.ProfileID == id {
 			return nil, api.Errorf(409, "profile %s is still being taken: ask again when it is done", id)
 		}
 	}
-	_, data, err := p.store.Get(id)
-	return data, err
+	s, data, err := p.store.Get(id)
+	if err != nil || s.Type != typeTrace {
+		return data, err
+	}
+	if data, err = plainTrace(data); err != nil {
+		return nil, api.Errorf(500, "profile %s: %v", id, err)
+	}
+	return data, nil
 }
 
 // Top returns the hottest functions of a profile. The error is an [*api.Error].
@@ -260,6 +367,9 @@ func (p *Profiler) Top(id string, o hotspot.TopOptions) (api.ProfileTop, error) 
 	summary, err := p.Get(id)
 	if err != nil {
 		return api.ProfileTop{}, err
+	}
+	if summary.Type == typeTrace {
+		return api.ProfileTop{}, api.Errorf(409, "profile %s is a Go execution trace, which has no samples to add up: go tool trace reads it", summary.ProfileID)
 	}
 	parsed, err := hotspot.Parse(data, uploadLimits)
 	if err != nil {
@@ -281,8 +391,12 @@ func (p *Profiler) Cleanup(maxAge time.Duration, dryRun bool) (removed int, free
 var uploadLimits = hotspot.Limits{MaxInput: MaxUpload, MaxRaw: 256 << 20}
 
 // AddUpload keeps a profile that was taken elsewhere: pprof in any form that
-// [hotspot.Parse] reads. The error is an [*api.Error] and nothing is kept then.
+// [hotspot.Parse] reads, folded stacks, or a Go execution trace. The error is an
+// [*api.Error] and nothing is kept then.
 func (p *Profiler) AddUpload(body []byte, operation, service string, labels map[string]string) (api.Profile, error) {
+	if isTrace(body) {
+		return p.addTrace(body, operation, service, labels)
+	}
 	parsed, err := hotspot.Parse(body, uploadLimits)
 	if err == nil {
 		body, err = hotspot.Gzipped(body, parsed)
@@ -306,6 +420,18 @@ func (p *Profiler) AddUpload(body []byte, operation, service string, labels map[
 		return api.Profile{}, api.Errorf(413, "the profile takes %d bytes, more than the whole store of profiles", len(body))
 	}
 	return s, nil
+}
+
+func (p *Profiler) addTrace(body []byte, operation, service string, labels map[string]string) (api.Profile, error) {
+	if len(body) > MaxUpload {
+		return api.Profile{}, api.Errorf(413, "the trace is larger than %d MiB", MaxUpload>>20)
+	}
+	s := newSummary(NewID(), cmp.Or(operation, typeTrace), api.TriggerUpload, time.Now())
+	s.Service, s.Labels = service, labels
+	if !p.keepTrace(s, body) {
+		return api.Profile{}, api.Errorf(413, "the trace takes more than the whole store of profiles")
+	}
+	return p.Get(s.ProfileID)
 }
 
 func newSummary(id, operation, trigger string, start time.Time) api.Profile {

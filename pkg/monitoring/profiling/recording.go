@@ -83,7 +83,7 @@ func (p *Profiler) Start(ctx context.Context, operation, traceID string) (contex
 	if outer := FromContext(ctx); outer != nil {
 		req.Parent = outer.handle
 		if outer.handle.s != nil {
-			r.outer = outer.handle.s.label(outer.handle.gen)
+			r.outer = outer.handle.s.label(genOf(outer.handle.run))
 		}
 	}
 	if r.handle = p.Begin(req); r.handle.s == nil {
@@ -98,7 +98,7 @@ func (p *Profiler) Start(ctx context.Context, operation, traceID string) (contex
 func (p *Profiler) adopt(r *Recording) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c := p.active[r.handle.s.key(r.handle.gen)]; c != nil {
+	if c := p.active[r.handle.key()]; c != nil {
 		c.rec, c.trigger = r, api.TriggerManual
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"runtime/pprof"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -14,13 +13,14 @@ import (
 )
 
 const (
-	scanPeriod     = 25 * time.Millisecond // the table is looked at so often
-	snapshotPeriod = 10 * time.Millisecond // between goroutine snapshots, if the budget allows
+	scanPeriod     = 25 * time.Millisecond  // the table is looked at so often
+	snapshotPeriod = 10 * time.Millisecond  // between goroutine snapshots, if the budget allows
+	snapshotBurst  = 100 * time.Millisecond // of the budget that is saved up
 )
 
-// Run watches the requests in flight, runs the CPU windows and stores what they
-// give, until ctx is done. It returns when its goroutines have ended. A
-// Profiler runs once at a time.
+// Run watches the requests in flight, runs the CPU windows and the flight
+// recorder and stores what they give, until ctx is done. It returns when its
+// goroutines have ended. A Profiler runs once at a time.
 func (p *Profiler) Run(ctx context.Context) error {
 	if !p.running.CompareAndSwap(false, true) {
 		return nil // one Run is enough
@@ -29,8 +29,14 @@ func (p *Profiler) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { p.cpu.run(ctx) })
 	wg.Go(func() { p.storeFinished(ctx) })
+	wg.Go(func() { p.explainTraces(ctx) })
+	wg.Go(func() { p.poll(ctx) })
+	wg.Go(func() { p.work(ctx) })
 	p.watch(ctx)
 	wg.Wait()
+	for len(p.traced) > 0 { // handed over after the recorder had gone
+		p.storeWall(<-p.traced, nil, "")
+	}
 	p.mu.Lock()
 	p.ended = nil
 	p.mu.Unlock()
@@ -38,17 +44,23 @@ func (p *Profiler) Run(ctx context.Context) error {
 }
 
 // storeFinished writes the profiles of requests that have ended, those that
-// ended before ctx was done among them.
+// ended before ctx was done among them. What the flight recorder may have seen
+// waits for it.
 func (p *Profiler) storeFinished(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			for len(p.finished) > 0 {
-				p.storeWall(<-p.finished)
+				p.storeWall(<-p.finished, nil, "")
 			}
 			return
 		case c := <-p.finished:
-			p.storeWall(c)
+			switch {
+			case c.goroutine == 0 && p.traceBusy.Load():
+				p.storeWall(c, nil, "there is no trace: "+errTraceBusy.Error())
+			case c.goroutine == 0 || !p.awaitTrace(c):
+				p.storeWall(c, nil, "")
+			}
 		}
 	}
 }
@@ -58,20 +70,22 @@ func (p *Profiler) watch(ctx context.Context) {
 	defer scan.Stop()
 	snapshot := time.NewTimer(time.Hour)
 	defer snapshot.Stop()
-	var notBefore time.Time // the budget forbids a snapshot until then
+	due := make([]judgement, len(p.table.slots))
+	var notBefore time.Time // of the next snapshot
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-scan.C:
 			p.lapse(now)
-			p.scan()
+			p.scan(due)
 		case <-snapshot.C:
 		case <-p.sampleNow:
 		}
-		if now := time.Now(); !now.Before(notBefore) && p.following() {
-			cost := p.snapshot()
-			notBefore = now.Add(cost + max(snapshotPeriod, time.Duration(float64(cost)/p.opts.Budget)))
+		if now := time.Now(); !now.Before(notBefore) && p.following() && p.budget.wait(now) == 0 {
+			p.snapshot()
+			now = time.Now()
+			notBefore = now.Add(max(snapshotPeriod, p.budget.wait(now)))
 		}
 		if p.following() {
 			snapshot.Reset(max(time.Until(notBefore), time.Millisecond))
@@ -85,43 +99,61 @@ func (p *Profiler) following() bool {
 	return len(p.active) > 0
 }
 
-// scan marks the requests that have become slow.
-func (p *Profiler) scan() {
+// judgement is what the watchdog knows of a slot's request once it has looked.
+type judgement struct {
+	run   uint64
+	start int64
+	route string
+}
+
+// scan marks the requests that have become slow. due is its memory, by slot.
+func (p *Profiler) scan(due []judgement) {
 	if p.Mode() == ModeOff {
 		return
 	}
-	since := p.now() - p.threshold.Load()
+	now, lowest := p.now(), p.lowestThreshold()
 	for i := range p.table.high.Load() {
 		s := &p.table.slots[i]
-		state := s.state.Load()
-		if state&3 != phaseRunning || s.start.Load() > since || s.state.Load() != state {
+		run := s.state.Load()
+		if phaseOf(run) != phaseRunning || began(run) > now-lowest {
 			continue
 		}
-		p.mark(s, state>>2, api.TriggerSlow)
+		j := &due[i]
+		if j.run != run {
+			w, start, ok := p.peek(s, run)
+			if !ok {
+				continue
+			}
+			*j = judgement{run, start, p.route(w)}
+		}
+		if j.start+int64(p.thresholdOf(j.route)) <= now {
+			p.mark(s, run, api.TriggerSlow, j.route)
+		}
 	}
 }
 
 // snapshot samples every request that is followed with one goroutine profile.
-// It returns what it cost.
-func (p *Profiler) snapshot() time.Duration {
+func (p *Profiler) snapshot() {
 	begin := time.Now()
+	defer p.budget.spend(begin)
 	defer p.cost.measure(begin)
+	at := p.now()
 	var b bytes.Buffer
 	if err := pprof.Lookup("goroutine").WriteTo(&b, 0); err != nil {
 		p.store.Drop("unreadable")
-		return time.Since(begin)
+		return
 	}
 	parsed, err := hotspot.Parse(b.Bytes(), uploadLimits)
 	if err != nil {
 		p.store.Drop("unreadable")
-		return time.Since(begin)
+		return
 	}
 	seen := map[*capture]bool{}
 	var stack []hotspot.Frame
 	parsed.EachLabelled(labelKey, func(i int, label string) {
 		for _, c := range p.capturesOf(label) {
 			stack = parsed.Stack(stack[:0], i)
-			c.addWall(stack, parsed.Values(i)[0])
+			c.addWall(at, stack, parsed.Values(i)[0])
 			seen[c] = true
 		}
 	})
@@ -130,85 +162,46 @@ func (p *Profiler) snapshot() time.Duration {
 		c.snapshots++
 		c.mu.Unlock()
 	}
-	return time.Since(begin)
 }
 
 // addWall counts n goroutines that stood at stack.
-func (c *capture) addWall(stack []hotspot.Frame, n int64) {
+func (c *capture) addWall(at int64, stack []hotspot.Frame, n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.wall.Add(stack, n, 0)
+	if c.stored {
+		return
+	}
+	c.wall.add(at, stack, n)
 	c.samples += n
 }
 
 // capturesOf returns who is followed of the request or recording that a label
 // names and of those it is part of.
 func (p *Profiler) capturesOf(label string) []*capture {
-	s, gen := p.table.find(label)
+	s, state := p.table.find(label)
+	if s == nil {
+		return nil
+	}
 	var out []*capture
-	for depth := 0; s != nil && depth < 32; depth++ {
-		p.mu.Lock()
-		c := p.active[s.key(gen)]
-		p.mu.Unlock()
-		if c != nil {
+	key := s.key(genOf(state))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for depth := 0; depth < 32; depth++ {
+		if c := p.active[key]; c != nil {
 			out = append(out, c)
 		}
 		parent := s.parent.Load()
 		if parent == 0 {
 			break
 		}
-		s, gen = &p.table.slots[parent>>1&(1<<16-1)], parent>>17
-		if s.state.Load()>>2 != gen {
+		s, key = p.table.byKey(parent), parent
+		if genOf(s.state.Load()) != key>>17 {
 			break
 		}
 	}
 	return out
 }
 
-func labelOf(s *slot, gen uint64) string {
-	return strconv.Itoa(int(s.number)) + "." + strconv.Itoa(int(gen%labelsPerSlot))
-}
-
 func sortNewest(ps []api.Profile) {
 	slices.SortStableFunc(ps, func(a, b api.Profile) int { return b.StartTime.Compare(a.StartTime.Time) })
-}
-
-// cost adds up what profiling took, by minute.
-type cost struct {
-	mu             sync.Mutex
-	since          time.Time
-	spent, earlier time.Duration // in this minute, and per minute before it
-}
-
-// measure adds the time since begin. Use it with defer.
-func (c *cost) measure(begin time.Time) {
-	now := time.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.turn(now)
-	c.spent += now.Sub(begin)
-}
-
-func (c *cost) turn(now time.Time) {
-	if c.since.IsZero() {
-		c.since = now
-	}
-	if d := now.Sub(c.since); d >= time.Minute {
-		c.earlier = time.Duration(float64(c.spent) / d.Minutes())
-		c.spent, c.since = 0, now
-	}
-}
-
-// share returns the share of a core over about the last minute.
-func (c *cost) share(now time.Time) float64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.turn(now)
-	elapsed := now.Sub(c.since)
-	spent := c.spent + time.Duration(float64(c.earlier)*(1-elapsed.Minutes()))
-	over := time.Minute
-	if c.earlier == 0 {
-		over = max(elapsed, time.Second)
-	}
-	return float64(spent) / float64(over)
 }
