@@ -59,6 +59,7 @@ var configKeys = map[string][]string{
 	"environment": {"app.environment"}, "log-level": {"app.log_level"},
 	"debug": {"app.debug"}, "trace-max-bytes": {"tracing.max_bytes"}, "trace-max-age": {"tracing.max_age"},
 	"cache-max-bytes": {"cache.memory_max_bytes"}, "slow-threshold": {"profiling.slow_threshold"},
+	"slow-threshold-routes": {"profiling.slow_thresholds"}, "profile-targets": {"profiling.targets"},
 	"breakers-shared": {"circuit_breakers.shared"},
 	"redis-url":       {"cache.redis_enabled"}, "redis-timeout": {"cache.redis_timeout"},
 	"github-timeout": {"external_apis.github_timeout"}, "linear-timeout": {"external_apis.linear_timeout"},

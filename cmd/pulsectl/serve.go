@@ -40,6 +40,10 @@ type serveOptions struct {
 	TraceMaxAge   time.Duration
 	CacheMaxBytes int64
 	SlowThreshold time.Duration
+	SlowRoutes    string
+	Targets       string
+	TargetHeaders string
+	TargetsEvery  time.Duration
 	RedisURL      string
 	RedisTimeout  time.Duration
 	ShareBreakers bool
@@ -122,6 +126,10 @@ func (o *serveOptions) register(fs *pflag.FlagSet) {
 	fs.Var(syncValue{&o.Sync}, "sync", "how much the death of the machine may cost: always nothing, or what came in that time")
 	fs.Var(sizeValue{&o.CacheMaxBytes}, "cache-max-bytes", "memory for the memory cache")
 	fs.Var(durationValue{&o.SlowThreshold}, "slow-threshold", "from when on a request is slow")
+	fs.StringVar(&o.SlowRoutes, "slow-threshold-routes", "", "`ROUTE=TIME,…` for routes that may take longer or less, like \"GET /export=30s\"")
+	fs.StringVar(&o.Targets, "profile-targets", "", "`NAME=URL,…` of processes whose /debug/pprof profiles can be pulled from")
+	fs.StringVar(&o.TargetHeaders, "profile-targets-headers-file", "", "`FILE` with a line NAME: VALUE for each header to send there")
+	fs.Var(durationValue{&o.TargetsEvery}, "profile-targets-every", "pull 10s of CPU and the heap from each so often; 0s only when asked")
 	fs.StringVar(&o.RedisURL, "redis-url", "", "`URL` of the Redis cache: redis://, redis+sentinel:// or redis+cluster://; none without")
 	fs.Var(durationValue{&o.RedisTimeout}, "redis-timeout", "for one call to Redis")
 	fs.BoolVar(&o.ShareBreakers, "breakers-shared", false, "share the breakers' states with the service's other replicas, through the Redis")
@@ -222,6 +230,14 @@ func (o *serveOptions) monitoring(a *app) (monitoring.Options, error) {
 	if o.ShareBreakers && o.RedisURL == "" {
 		return monitoring.Options{}, errors.New("breakers-shared: the replicas share through a Redis, name it with --redis-url")
 	}
+	slow, err := parseSlowRoutes(o.SlowRoutes)
+	if err != nil {
+		return monitoring.Options{}, err
+	}
+	targets, err := o.profileTargets()
+	if err != nil {
+		return monitoring.Options{}, err
+	}
 	access := monitoring.Access{Anonymous: o.Anonymous}
 	if o.AuthTokenFile != "" {
 		var err error
@@ -239,6 +255,7 @@ func (o *serveOptions) monitoring(a *app) (monitoring.Options, error) {
 	return monitoring.Options{
 		Service: service, Version: version(), Commit: commit(), Environment: o.Environment, Debug: o.Debug,
 		TraceMaxBytes: o.TraceMaxBytes, TraceMaxAge: o.TraceMaxAge, SlowThreshold: o.SlowThreshold,
+		SlowThresholds: slow, ProfileTargets: targets,
 		RedisURL: o.RedisURL, RedisTimeout: o.RedisTimeout, CacheMaxBytes: o.CacheMaxBytes,
 		SharedBreakers:  o.ShareBreakers,
 		BreakerTimeouts: map[string]time.Duration{"github_api": o.GithubTimeout, "linear_api": o.LinearTimeout, "openai_api": o.OpenaiTimeout},

@@ -61,7 +61,7 @@ func TestContractEmbedded(t *testing.T) {
 	if resp, err := c.Client().Get(c.URL + "/priority"); err != nil || resp.Body.Close() != nil || resp.Header.Get("X-Trace-ID") == "" {
 		t.Fatalf("the service itself: %v, %v", resp, err)
 	}
-	fill := strings.NewReplacer("{name}", "github_api", "{id}", "nope")
+	fill := strings.NewReplacer("{name}", "github_api", "{id}", "nope", "{profile}", "heap", "pprof/profile", "pprof/profile?seconds=1")
 	for _, op := range c.served() {
 		method, path, _ := strings.Cut(op, " ")
 		want := http.StatusOK

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -57,7 +59,7 @@ func (s *Server) profilingRoutes() []route {
 		{http.MethodGet, profilingPath + "/profiles/{id}", "one profile, as a summary or as pprof", Viewer, http.HandlerFunc(s.getProfile)},
 		s.get(profilingPath+"/profiles/{id}/top", "a profile's hottest functions", s.profileTop),
 		{http.MethodPost, profilingPath + "/profiles", "keep a profile taken elsewhere", Writer, http.HandlerFunc(s.uploadProfile)},
-		s.action("profiling.capture", profilingPath+"/capture", "take a profile of this process", s.captureProfile),
+		s.action("profiling.capture", profilingPath+"/capture", "take a profile of this process, or of a target", s.captureProfile),
 		s.action("profiling.enable", profilingPath+"/enable", "profile more, for a while", s.enableProfiling),
 		s.action("profiling.disable", profilingPath+"/disable", "profile slow requests only, or nothing", s.disableProfiling),
 		s.action("profiling.cleanup", profilingPath+"/cleanup", "remove old profiles", s.cleanupProfiles),
@@ -70,7 +72,7 @@ func (s *Server) listProfiles(r *http.Request) (any, error) {
 	p := query(r)
 	q := profiling.Query{
 		Limit: p.integer("limit", 10, 1, 50), Type: p.text("type"), Operation: p.text("operation"),
-		Trigger: p.oneOf("trigger", "", api.TriggerSlow, api.TriggerRequest, api.TriggerManual, api.TriggerUpload),
+		Trigger: p.oneOf("trigger", "", api.TriggerSlow, api.TriggerRequest, api.TriggerManual, api.TriggerScrape, api.TriggerUpload),
 		TraceID: p.text("trace_id"), Since: p.instant("since", time.Now()),
 	}
 	if err := p.problem(); err != nil {
@@ -89,8 +91,8 @@ func (s *Server) listProfiles(r *http.Request) (any, error) {
 	return out, nil
 }
 
-// getProfile answers with the summary, or with the pprof itself where that is
-// asked for.
+// getProfile answers with the summary, or with the pprof or the execution trace
+// itself where that is asked for.
 func (s *Server) getProfile(w http.ResponseWriter, r *http.Request) {
 	p := query(r)
 	format := p.oneOf("format", "", "json", "pprof")
@@ -108,9 +110,13 @@ func (s *Server) getProfile(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
+	name := "profile.pb.gz"
+	if !bytes.HasPrefix(data, []byte{0x1f, 0x8b}) { // a Go execution trace
+		name = "trace.out"
+	}
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
-	h.Set("Content-Disposition", `attachment; filename="profile.pb.gz"`)
+	h.Set("Content-Disposition", `attachment; filename="`+name+`"`)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.Write(data) // a client that has gone needs no answer
@@ -118,17 +124,31 @@ func (s *Server) getProfile(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) profileTop(r *http.Request) (any, error) {
 	p := query(r)
-	o := hotspot.TopOptions{
-		N: p.integer("n", 50, 0, 1_000_000), Cum: p.oneOf("sort", "flat", "flat", "cum") == "cum",
-		Selection: hotspot.Selection{Focus: p.pattern("focus"), Ignore: p.pattern("ignore"), SampleType: p.text("sample_type")},
-	}
-	if p.text("base") != "" {
-		p.wrong("base", "this server does not compare profiles")
+	o := profiling.TopOptions{
+		TopOptions: hotspot.TopOptions{
+			N: p.integer("n", 50, 0, 1_000_000), Cum: p.oneOf("sort", "flat", "flat", "cum") == "cum", Selection: p.selection(),
+		},
+		Base: p.text("base"), Diff: hotspot.DiffOptions{Normalize: p.boolean("normalize")},
 	}
 	if err := p.problem(); err != nil {
 		return nil, err
 	}
 	return s.opts.Profiler.Top(r.PathValue("id"), o)
+}
+
+// selection reads which samples and frames of a profile count, by the names that
+// go tool pprof has for it.
+func (p *params) selection() hotspot.Selection {
+	s := hotspot.Selection{
+		SampleType: p.text("sample_type"),
+		Focus:      p.pattern("focus"), Ignore: p.pattern("ignore"), Hide: p.pattern("hide"), Show: p.pattern("show"),
+		ShowFrom: p.pattern("show_from"), PruneFrom: p.pattern("prune_from"),
+		TagFocus: p.short("tagfocus"), TagIgnore: p.short("tagignore"),
+		NoInlines: p.boolean("noinlines"), Mean: p.boolean("mean"),
+	}
+	s.Granularity = hotspot.Granularity(p.oneOf("granularity", string(hotspot.ByFunction),
+		string(hotspot.ByFunction), string(hotspot.ByFileFunction), string(hotspot.ByFile), string(hotspot.ByLine), string(hotspot.ByAddress)))
+	return s
 }
 
 // pattern reads a regular expression, nil if there is none.
@@ -202,24 +222,28 @@ func (p *params) labels(name string) map[string]string {
 func (s *Server) captureProfile(r *http.Request, dry bool) (change, error) {
 	p := query(r)
 	o := profiling.CaptureOptions{
-		Type:     p.oneOf("type", "cpu", "cpu", "heap", "goroutine"),
-		Duration: time.Duration(p.integer("seconds", 30, 1, 300)) * time.Second,
-	}
-	if p.text("target") != "" {
-		p.wrong("target", "this server has no targets configured: it profiles itself")
+		Type: cmp.Or(p.short("type"), "cpu"), Target: p.short("target"), Operation: p.short("operation"), Labels: p.labels("label"),
+		Duration: p.duration("seconds", 0, time.Second, 300*time.Second),
 	}
 	if err := p.problem(); err != nil {
 		return change{}, err
 	}
-	out := api.ProfileStarted{DryRun: dry}
-	if !dry {
+	out, what := api.ProfileStarted{DryRun: dry}, o.Type
+	if o.Target != "" {
+		what += " of " + o.Target
+	}
+	if dry {
+		if err := s.opts.Profiler.CanCapture(o); err != nil {
+			return change{Target: what}, err
+		}
+	} else {
 		id, err := s.opts.Profiler.Capture(r.Context(), o)
 		if err != nil {
-			return change{Target: o.Type}, err
+			return change{Target: what}, err
 		}
 		out.ProfileID = id
 	}
-	return change{Target: o.Type, After: out.ProfileID, Body: answer{http.StatusAccepted, out}}, nil
+	return change{Target: what, After: out.ProfileID, Body: answer{http.StatusAccepted, out}}, nil
 }
 
 func (s *Server) enableProfiling(r *http.Request, dry bool) (change, error) {

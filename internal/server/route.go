@@ -26,8 +26,8 @@ type route struct {
 
 // pattern is Path as the mux wants it: the index matches itself only.
 func (rt route) pattern() string {
-	if rt.Path == "/monitoring/" {
-		return "/monitoring/{$}"
+	if strings.HasSuffix(rt.Path, "/") {
+		return rt.Path + "{$}"
 	}
 	return rt.Path
 }
@@ -66,6 +66,7 @@ func (s *Server) table() []route {
 	all = append(all, s.breakerRoutes()...)
 	all = append(all, s.cacheRoutes()...)
 	all = append(all, s.profilingRoutes()...)
+	all = append(all, s.pprofRoutes()...)
 	return all
 }
 

@@ -145,12 +145,13 @@ func (o *Options) fill() (err error) {
 	return err
 }
 
-// ServeHTTP answers a request below /monitoring, or one of the root's probes.
+// ServeHTTP answers a request below /monitoring or /debug/pprof, or one of the
+// root's probes.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // Has tells whether the path is one that the server answers.
 func (s *Server) Has(path string) bool {
-	return path == "/monitoring" || strings.HasPrefix(path, "/monitoring/") || isProbe(path)
+	return path == "/monitoring" || strings.HasPrefix(path, "/monitoring/") || isProbe(path) || isPprof(path)
 }
 
 // dispatch finds the route, and makes problems of requests that have none.

@@ -53,7 +53,14 @@ type Options struct {
 	TraceMaxBytes int64         // memory for traces; 0 means 256 MiB
 	TraceMaxAge   time.Duration // how long traces are kept; 0 means 24h
 	SlowThreshold time.Duration // from when on a request is slow; 0 means 1s
-	SecretNames   []string      // parts of attribute and parameter names whose values are masked, beside the usual ones
+
+	// SlowThresholds are those of routes that differ, by pattern, with or without
+	// its method: "GET /export". They count on the mux that Mount gets.
+	SlowThresholds map[string]time.Duration
+	ProfileTargets []profiling.Target // whose /debug/pprof profiles can be pulled from
+	NoPprof        bool               // leaves /debug/pprof to the service
+
+	SecretNames []string // parts of attribute and parameter names whose values are masked, beside the usual ones
 
 	MetricSeriesLimit int           // label combinations a metric family may have, see metric.Options; 0 means 1000
 	MetricSeriesIdle  time.Duration // how long they stay without a change; 0 means 1h, below 0 for ever
@@ -184,7 +191,10 @@ func (m *Monitor) buildStores() (err error) {
 	if o.Debug {
 		mode = profiling.ModeOn
 	}
-	m.Profiles, err = profiling.New(profiling.Options{Service: o.Service, Mode: mode, SlowThreshold: o.SlowThreshold, Log: o.Log, Store: profiling.StoreOptions{Log: o.ProfileLog}})
+	m.Profiles, err = profiling.New(profiling.Options{
+		Service: o.Service, Mode: mode, SlowThreshold: o.SlowThreshold, Thresholds: o.SlowThresholds, Route: m.route,
+		Targets: o.ProfileTargets, Log: o.Log, Store: profiling.StoreOptions{Log: o.ProfileLog},
+	})
 	if err != nil {
 		return err
 	}

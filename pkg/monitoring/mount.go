@@ -8,8 +8,10 @@ import (
 	"github.com/pulsectl/pulsectl/internal/server"
 )
 
-// Mount serves the API on mux: below /monitoring, and the health probes
-// /health, /health/live and /health/ready. Its patterns name their method, so
+// Mount serves the API on mux: below /monitoring, the health probes /health,
+// /health/live and /health/ready, and the profiles of the process at
+// /debug/pprof, unless Options.NoPprof is set or mux has that page already, as
+// [http.DefaultServeMux] has where net/http/pprof is imported. Its patterns name their method, so
 // that they stand beside a service's own like "GET /"; a path of these that the
 // service serves itself makes the mux panic, as any pattern does twice.
 func (m *Monitor) Mount(mux *http.ServeMux) {
@@ -19,6 +21,7 @@ func (m *Monitor) Mount(mux *http.ServeMux) {
 		}
 	}
 	m.mux.Store(mux)
+	m.mountPprof(mux)
 }
 
 // methods are those whose requests the API answers, if only to say that they

@@ -1,6 +1,8 @@
 package monitoring
 
 import (
+	"time"
+
 	"database/sql"
 	"maps"
 	"slices"
@@ -92,7 +94,9 @@ func (m *Monitor) config() api.Config {
 		},
 		"external_apis": m.externalAPIs(),
 		"tracing":       map[string]any{"max_bytes": o.TraceMaxBytes, "max_age": api.Seconds(o.TraceMaxAge)},
-		"profiling":     map[string]any{"slow_threshold": api.Seconds(m.Profiles.SlowThreshold())},
+		"profiling": map[string]any{
+			"slow_threshold": api.Seconds(m.Profiles.SlowThreshold()), "slow_thresholds": seconds(o.SlowThresholds), "targets": m.Profiles.Targets(),
+		},
 		"cache": map[string]any{
 			"redis_enabled": m.Redis != nil, "redis_timeout": api.Seconds(o.RedisTimeout), "memory_max_bytes": o.CacheMaxBytes,
 		},
@@ -153,6 +157,14 @@ func (p *pools) describe() map[string]any {
 	out := map[string]any{}
 	for name, db := range p.all {
 		out[name] = map[string]any{"max_connections": db.Stats().MaxOpenConnections}
+	}
+	return out
+}
+
+func seconds(ds map[string]time.Duration) map[string]api.Seconds {
+	out := make(map[string]api.Seconds, len(ds))
+	for k, d := range ds {
+		out[k] = api.Seconds(d)
 	}
 	return out
 }

@@ -52,8 +52,10 @@ func (p *Profiler) Begin(r Request) Handle {
 	if s == nil {
 		return Handle{}
 	}
-	if s.start = int64(r.Start.Sub(p.base)); r.Start.IsZero() {
+	if r.Start.IsZero() {
 		s.start = p.now()
+	} else {
+		s.start = int64(r.Start.Sub(p.base))
 	}
 	s.who = who{r.Method, r.Host, r.Path, r.TraceID, r.RequestID}
 	if r.Parent.s != nil {

@@ -75,7 +75,12 @@ func (p *Profiler) Capture(ctx context.Context, o CaptureOptions) (id string, er
 	return s.ProfileID, nil
 }
 
-// checkCapture says what is wrong with o, in a problem.
+// CanCapture says why Capture would refuse o, as an [*api.Error], or nil.
+func (p *Profiler) CanCapture(o CaptureOptions) error {
+	o.fill()
+	return p.checkCapture(o)
+}
+
 func (p *Profiler) checkCapture(o CaptureOptions) error {
 	if o.Target == "" {
 		if err := checkType(o.Type); err != nil {

@@ -358,29 +358,64 @@ func (p *Profiler) Data(id string) ([]byte, error) {
 	return data, nil
 }
 
-// Top returns the hottest functions of a profile. The error is an [*api.Error].
-func (p *Profiler) Top(id string, o hotspot.TopOptions) (api.ProfileTop, error) {
-	data, err := p.Data(id)
+// TopOptions says what [Profiler.Top] returns. The zero value gives all rows of
+// the profile itself.
+type TopOptions struct {
+	hotspot.TopOptions
+	Base string              // id of the profile that is taken off; "" for none
+	Diff hotspot.DiffOptions // how
+}
+
+// Top returns the hottest functions of a profile, or of what it has more than
+// another. The error is an [*api.Error].
+func (p *Profiler) Top(id string, o TopOptions) (api.ProfileTop, error) {
+	summary, parsed, err := p.parsed(id)
 	if err != nil {
 		return api.ProfileTop{}, err
 	}
-	summary, err := p.Get(id)
-	if err != nil {
-		return api.ProfileTop{}, err
+	if o.Base != "" {
+		_, base, err := p.parsed(o.Base)
+		if err != nil {
+			return api.ProfileTop{}, err
+		}
+		if parsed, err = hotspot.Diff(parsed, base, o.Diff); err != nil {
+			return api.ProfileTop{}, api.Invalid("base", "%v", err)
+		}
 	}
-	if summary.Type == typeTrace {
-		return api.ProfileTop{}, api.Errorf(409, "profile %s is a Go execution trace, which has no samples to add up: go tool trace reads it", summary.ProfileID)
-	}
-	parsed, err := hotspot.Parse(data, uploadLimits)
+	top, err := hotspot.Top(parsed, o.TopOptions)
 	if err != nil {
-		return api.ProfileTop{}, api.Errorf(500, "profile %s: %v", id, err)
-	}
-	top, err := hotspot.Top(parsed, o)
-	if err != nil {
-		return api.ProfileTop{}, api.Invalid("sample_type", "%v", err)
+		return api.ProfileTop{}, api.Invalid(blamed(err), "%v", err)
 	}
 	top.ProfileID, top.Type = summary.ProfileID, summary.Type
 	return top, nil
+}
+
+// blamed names the part of a selection that an error is about.
+func blamed(err error) string {
+	for _, name := range []string{"tagfocus", "tagignore"} {
+		if strings.HasPrefix(err.Error(), name) {
+			return name
+		}
+	}
+	return "sample_type"
+}
+
+// parsed returns a profile's summary and what its data says.
+func (p *Profiler) parsed(id string) (s api.Profile, parsed *hotspot.Profile, err error) {
+	data, err := p.Data(id)
+	if err != nil {
+		return s, nil, err
+	}
+	if s, err = p.Get(id); err != nil {
+		return s, nil, err
+	}
+	if s.Type == typeTrace {
+		return s, nil, api.Errorf(409, "profile %s is a Go execution trace, which has no samples to add up: go tool trace reads it", s.ProfileID)
+	}
+	if parsed, err = hotspot.Parse(data, uploadLimits); err != nil {
+		return s, nil, api.Errorf(500, "profile %s: %v", id, err)
+	}
+	return s, parsed, nil
 }
 
 // Cleanup removes profiles older than maxAge, or with dryRun only tells which.

@@ -123,7 +123,7 @@ func TestSlowRequest(t *testing.T) {
 			t.Errorf("row = %+v", f)
 		}
 	}
-	top, err := p.Top(id[:8], hotspot.TopOptions{Cum: true})
+	top, err := p.Top(id[:8], profiling.TopOptions{TopOptions: hotspot.TopOptions{Cum: true}})
 	if err != nil || top.Type != "wall" || top.Unit != "nanoseconds" || top.Total < int64(100*time.Millisecond) || top.Total > int64(400*time.Millisecond) {
 		t.Errorf("top = %+v, %v; want 100 to 400 ms of wall time", top, err)
 	}
@@ -414,11 +414,11 @@ func TestUpload(t *testing.T) {
 	if err != nil || data[0] != 0x1f {
 		t.Errorf("data = %.4x, %v; want gzip", data, err)
 	}
-	top, err := p.Top(s.ProfileID, hotspot.TopOptions{})
+	top, err := p.Top(s.ProfileID, profiling.TopOptions{TopOptions: hotspot.TopOptions{}})
 	if err != nil || top.Rows[0].Function != "work" || top.ProfileID != s.ProfileID {
 		t.Errorf("top = %+v, %v", top, err)
 	}
-	if _, err := p.Top(s.ProfileID, hotspot.TopOptions{Selection: hotspot.Selection{SampleType: "cpu"}}); status(err) != 422 {
+	if _, err := p.Top(s.ProfileID, profiling.TopOptions{TopOptions: hotspot.TopOptions{Selection: hotspot.Selection{SampleType: "cpu"}}}); status(err) != 422 {
 		t.Errorf("sample type: %v, want 422", err)
 	}
 }

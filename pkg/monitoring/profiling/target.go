@@ -73,7 +73,7 @@ func (p *Profiler) target(name string) *Target {
 
 // Targets returns the names of what profiles can be pulled from.
 func (p *Profiler) Targets() []string {
-	var names []string
+	names := []string{}
 	for _, t := range p.opts.Targets {
 		names = append(names, t.Name)
 	}
