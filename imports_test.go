@@ -16,7 +16,7 @@ var rooms = map[string][]string{
 	"pkg/api":                      {},
 	"pkg/monitoring/metric":        {"pkg/api"},
 	"pkg/monitoring/tracing":       {"pkg/api", "internal/otlp"},
-	"pkg/monitoring/profiling":     {"pkg/api", "internal/hotspot"},
+	"pkg/monitoring/profiling":     {"pkg/api", "internal/exectrace", "internal/hotspot"},
 	"pkg/monitoring/breaker":       {"pkg/api"},
 	"pkg/monitoring/breaker/fleet": {"pkg/api", "pkg/monitoring/breaker"},
 	"pkg/monitoring/cache":         {"pkg/api"},

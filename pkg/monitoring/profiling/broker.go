@@ -37,8 +37,12 @@ type window struct {
 
 // broker owns the process's CPU profiler. It profiles in windows while someone
 // wants them; a window ends early where a reader begins or ends, so that each
-// gets whole windows and many share them. The next window begins before the
-// last is looked at: between two, some 1 ms is not sampled.
+// gets whole windows and many share them.
+//
+// Between two windows nothing is sampled: 1 ms, or 30 ms where every processor is
+// busy and the runtime's writer waits for one. So the next begins before the
+// last is looked at, and readers that come or go at about the same time do so
+// together.
 type broker struct {
 	length    time.Duration
 	slice     func(window)        // gets the windows that mode on wants
@@ -58,10 +62,21 @@ type broker struct {
 // reader is one who wants the CPU profile of a time.
 type reader struct {
 	duration time.Duration
+	asked    time.Time
 	ready    chan error         // answers whether it began
 	done     func(parts, error) // called once, with all windows or why there are none
 	until    time.Time          // zero until it began
 	parts    parts
+}
+
+// latest is when a reader must have begun: a little later than it asked, so that
+// others can begin with it.
+func (r *reader) latest() time.Time { return r.asked.Add(min(r.duration/100, 100*time.Millisecond)) }
+
+// over tells whether a window that ended then was the last for a reader, which
+// may lack 1 % of its time.
+func (r *reader) over(then time.Time) bool {
+	return !r.until.IsZero() && !then.Before(r.until.Add(-r.duration/100))
 }
 
 // parts are the windows that a reader got, and how much time they cover.
@@ -99,7 +114,7 @@ func (b *broker) held() bool {
 // read asks for d of CPU profile; done gets it later. The answer says whether
 // it has begun. A reader that is no longer wanted is given up by forget.
 func (b *broker) read(ctx context.Context, d time.Duration, done func(parts, error)) (r *reader, err error) {
-	r = &reader{duration: d, ready: make(chan error, 1), done: done}
+	r = &reader{duration: d, asked: time.Now(), ready: make(chan error, 1), done: done}
 	b.mu.Lock()
 	switch {
 	case b.halted:
@@ -258,9 +273,8 @@ func (b *broker) admit(from time.Time) {
 // is, another wants to begin, or nobody wants it any more.
 func (b *broker) waitWindow(ctx context.Context, from time.Time) {
 	for {
-		end, now := b.windowEnd(from)
-		left := time.Until(end)
-		if now || left <= 0 {
+		left := time.Until(b.windowEnd(from))
+		if left <= 0 {
 			return
 		}
 		t := time.NewTimer(left)
@@ -276,25 +290,30 @@ func (b *broker) waitWindow(ctx context.Context, from time.Time) {
 	}
 }
 
-// windowEnd returns when the window must end, and whether that is now.
-func (b *broker) windowEnd(from time.Time) (end time.Time, now bool) {
+// windowEnd returns when the window that began at from must end.
+func (b *broker) windowEnd(from time.Time) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	end, now = from.Add(b.length), !b.on && len(b.readers) == 0
+	if !b.on && len(b.readers) == 0 {
+		return from // now
+	}
+	end := from.Add(b.length)
 	for _, r := range b.readers {
-		if r.until.IsZero() {
-			now = true
-		} else if r.until.Before(end) {
-			end = r.until
+		at := r.until
+		if at.IsZero() {
+			at = r.latest()
+		}
+		if at.Before(end) {
+			end = at
 		}
 	}
-	return end, now
+	return end
 }
 
 // close makes a window of what was taken and tells who gets it.
 func (b *broker) close(from, to time.Time, data []byte) *window {
 	w := &window{from: from, to: to, data: data}
-	w.over = b.take(func(r *reader) bool { return !r.until.IsZero() && !to.Before(r.until) })
+	w.over = b.take(func(r *reader) bool { return r.over(to) })
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.since = time.Time{}

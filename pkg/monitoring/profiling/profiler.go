@@ -198,6 +198,10 @@ func (p *Profiler) setMode(m Mode) {
 	p.pokeTrace()
 }
 
+// Recording tells whether the flight recorder runs, which it does some
+// milliseconds after mode on began, unless another library has it.
+func (p *Profiler) Recording() bool { return p.tracing.Load() }
+
 // SlowThreshold returns how long a request takes before it is slow.
 func (p *Profiler) SlowThreshold() time.Duration { return time.Duration(p.threshold.Load()) }
 

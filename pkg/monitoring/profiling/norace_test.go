@@ -1,0 +1,5 @@
+//go:build !race
+
+package profiling_test
+
+const raceSlack = 0
