@@ -41,7 +41,7 @@ func sampled(p *profile.Profile) (cpu time.Duration) {
 	return cpu
 }
 
-// TestParallelReaders: eight readers that begin at different times each get the
+// TestParallelReaders: eight readers that begin one after the other each get the
 // whole of theirs, beside mode on, with at least 98 % of the processor time in
 // it.
 func TestParallelReaders(t *testing.T) {
@@ -54,7 +54,7 @@ func TestParallelReaders(t *testing.T) {
 		}
 	})
 	least := 0.0
-	for try := 0; try < 3 && least < 0.98-raceSlack; try++ { // a busy machine makes the gaps between windows longer
+	for try := 0; try < 4 && least < 0.98-raceSlack; try++ { // a busy machine makes the gaps between windows longer
 		least = readAtOnce(t, p, 8, 4*time.Second)
 		t.Logf("sampled at least %.1f %% of the processor time", 100*least)
 	}
@@ -72,7 +72,7 @@ func readAtOnce(t *testing.T, p *profiling.Profiler, n int, d time.Duration) flo
 	shares := make([]float64, n)
 	for i := range n {
 		wg.Go(func() {
-			time.Sleep(time.Duration(i) * 20 * time.Millisecond)
+			time.Sleep(time.Duration(i) * 5 * time.Millisecond)
 			begin, before := time.Now(), cpuTime(t)
 			data, note, err := p.CPUProfile(t.Context(), d)
 			used := (cpuTime(t) - before).Seconds() / time.Since(begin).Seconds() * d.Seconds()
@@ -170,4 +170,8 @@ func TestLabels(t *testing.T) {
 			t.Errorf("%s: %v, want some 300 ms; all: %v", who, cpu[who], cpu)
 		}
 	}
+}
+
+func doLabelled(ctx context.Context, f func()) {
+	pprof.Do(ctx, pprof.Labels("tenant", "acme"), func(context.Context) { f() })
 }

@@ -422,30 +422,3 @@ func TestUpload(t *testing.T) {
 		t.Errorf("sample type: %v, want 422", err)
 	}
 }
-
-func TestBeginEndDoesNotAllocate(t *testing.T) {
-	p, err := profiling.New(profiling.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := request("t")
-	cycle := func() { p.End(p.Begin(r), profiling.Finish{Route: "/x"}) }
-	for range 100 { // labels are made at their first use
-		cycle()
-	}
-	if n := testing.AllocsPerRun(1000, cycle); n != 0 {
-		t.Errorf("%v allocations, want 0", n)
-	}
-}
-
-func BenchmarkBeginEnd(b *testing.B) {
-	p, err := profiling.New(profiling.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	r := request("t")
-	b.ReportAllocs()
-	for b.Loop() {
-		p.End(p.Begin(r), profiling.Finish{Route: "/x"})
-	}
-}

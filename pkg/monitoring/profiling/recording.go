@@ -3,6 +3,7 @@ package profiling
 import (
 	"context"
 	"runtime/metrics"
+	"runtime/pprof"
 	"sync"
 	"time"
 
@@ -43,10 +44,18 @@ type Bound struct {
 	rec Recording
 }
 
-// Value returns the recording, or what the context below has.
+// Value returns the recording, the labels that tell the request's goroutines, or
+// what the context below has. With the labels in it, those that the request sets
+// by [pprof.Do] come beside ours and do not replace them.
 func (b *Bound) Value(key any) any {
-	if key == (recordingKey{}) && b.rec.p != nil {
+	if b.rec.p == nil {
+		return b.Context.Value(key)
+	}
+	if key == (recordingKey{}) {
 		return &b.rec
+	}
+	if labels := b.rec.handle.s.label(genOf(b.rec.handle.run)).Value(key); labels != nil {
+		return labels
 	}
 	return b.Context.Value(key)
 }
@@ -91,6 +100,7 @@ func (p *Profiler) Start(ctx context.Context, operation, traceID string) (contex
 	}
 	r.handle.s.rec.Store(r)
 	p.adopt(r)
+	ctx = pprof.WithLabels(ctx, pprof.Labels(labelKey, labelOf(r.handle.s, genOf(r.handle.run))))
 	return context.WithValue(ctx, recordingKey{}, r), r
 }
 
