@@ -22,8 +22,8 @@ const (
 	traceTime       = 10 * time.Second      // for one batch of explanations
 	maxTraceBytes   = 64 << 20              // of snapshots kept
 	maxSampledSpans = 64                    // CPU windows remembered
-	explainShare    = 0.05                  // of a core, for explanations
-	explainBurst    = 5 * time.Second       // of processor time, saved up
+	explainShare    = 0.02                  // of a core, for explanations; those that wait are explained together
+	explainBurst    = 3 * time.Second       // of processor time, saved up
 )
 
 var errTraceBusy = errors.New("another library of this process holds the flight recorder")
