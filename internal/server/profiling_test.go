@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"io"
@@ -199,5 +200,53 @@ func TestProfilingActions(t *testing.T) {
 	var cleaned api.Cleanup
 	if ask(t, ts, "POST", "/cleanup", nil, &cleaned); cleaned.Removed == nil || cleaned.Removed.Value() != 0 {
 		t.Errorf("cleanup: %+v", cleaned)
+	}
+}
+
+// TestHostileUploads: bombs, cycles, bad ids and cut bodies end in one line each,
+// and nothing of them is kept.
+func TestHostileUploads(t *testing.T) {
+	ts, p := profilingServer(t)
+	real, _, err := p.Lookup(t.Context(), "heap", profiling.LookupOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	zip := func(parts ...string) string {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		for _, part := range parts {
+			io.WriteString(z, part)
+		}
+		z.Close()
+		return b.String()
+	}
+	var bomb bytes.Buffer
+	z := gzip.NewWriter(&bomb)
+	for zeros := make([]byte, 1<<20); bomb.Len() < 1<<20; {
+		if _, err := z.Write(zeros); err != nil {
+			t.Fatal(err)
+		}
+	}
+	z.Close()
+	for _, tt := range []struct {
+		name, body string
+		status     int
+	}{
+		{"gzip bomb", bomb.String(), 413},
+		{"gzip in gzip", zip(zip("main 1\n")), 400},
+		{"cut", string(real[:len(real)/2]), 400},
+		{"cut trace header", "go 1.26 trace", 400},
+		{"a length of 2^63", "\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 400},
+		{"a sample of no location", "\x0a\x04\x0a\x00\x12\x00\x12\x06\x0a\x01\x63\x12\x01\x01\x32\x00", 400},
+		{"html", "<html>\n" + strings.Repeat("<p>a</p>\n", 1000), 400},
+	} {
+		var e api.Error
+		resp := ask(t, ts, "POST", "/profiles", strings.NewReader(tt.body), &e)
+		if resp.StatusCode != tt.status || e.Detail == "" || strings.Contains(e.Detail, "\n") || len(e.Detail) > 400 {
+			t.Errorf("%s: %s %+v, want %d", tt.name, resp.Status, e, tt.status)
+		}
+	}
+	if st := p.Stats(); st.TotalProfiles != 0 {
+		t.Errorf("%v kept", st.TotalProfiles)
 	}
 }

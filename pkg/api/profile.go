@@ -5,7 +5,7 @@ const (
 	TriggerSlow    = "slow"    // a request crossed the threshold
 	TriggerRequest = "request" // a caller asked by header or query
 	TriggerManual  = "manual"  // captured by an operator, or by monitoring.Profile
-	TriggerScrape  = "scrape" // pulled from a target that is polled
+	TriggerScrape  = "scrape"  // pulled from a target that is polled
 	TriggerUpload  = "upload"
 )
 

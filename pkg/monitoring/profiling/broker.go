@@ -142,11 +142,15 @@ func (b *broker) forget(r *reader) {
 	b.poke()
 }
 
+// open lets readers in: run is about to begin.
+func (b *broker) open() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.halted = false
+}
+
 // run profiles until ctx is done.
 func (b *broker) run(ctx context.Context) {
-	b.mu.Lock()
-	b.halted = false
-	b.mu.Unlock()
 	defer b.halt()
 	var last *window
 	for ctx.Err() == nil {

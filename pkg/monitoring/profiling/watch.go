@@ -26,6 +26,7 @@ func (p *Profiler) Run(ctx context.Context) error {
 		return nil // one Run is enough
 	}
 	defer p.running.Store(false)
+	p.cpu.open()
 	var wg sync.WaitGroup
 	wg.Go(func() { p.cpu.run(ctx) })
 	wg.Go(func() { p.storeFinished(ctx) })
