@@ -220,19 +220,12 @@ func TestHostileUploads(t *testing.T) {
 		z.Close()
 		return b.String()
 	}
-	var bomb bytes.Buffer
-	z := gzip.NewWriter(&bomb)
-	for zeros := make([]byte, 1<<20); bomb.Len() < 1<<20; {
-		if _, err := z.Write(zeros); err != nil {
-			t.Fatal(err)
-		}
-	}
-	z.Close()
+	bomb := strings.Repeat(zip(strings.Repeat("\x00", 1<<20)), 257) // MiB, one more than is inflated
 	for _, tt := range []struct {
 		name, body string
 		status     int
 	}{
-		{"gzip bomb", bomb.String(), 413},
+		{"gzip bomb", bomb, 413},
 		{"gzip in gzip", zip(zip("main 1\n")), 400},
 		{"cut", string(real[:len(real)/2]), 400},
 		{"cut trace header", "go 1.26 trace", 400},

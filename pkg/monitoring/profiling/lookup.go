@@ -43,7 +43,7 @@ func checkType(t string) error {
 	if t == "goroutineleak" {
 		return api.Invalid("type", "this program's runtime finds no leaks: build it with GOEXPERIMENT=goroutineleakprofile")
 	}
-	return api.Invalid("type", "%.100q: want %s", t, strings.Join(Types(), ", "))
+	return api.Invalid("type", "%.100q: want one of %s", t, strings.Join(Types(), ", "))
 }
 
 // The bounds of what is read from the runtime at once.
