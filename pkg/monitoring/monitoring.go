@@ -192,7 +192,7 @@ func (m *Monitor) buildStores() (err error) {
 		mode = profiling.ModeOn
 	}
 	m.Profiles, err = profiling.New(profiling.Options{
-		Service: o.Service, Mode: mode, SlowThreshold: o.SlowThreshold, Thresholds: o.SlowThresholds, Route: m.route,
+		Service: o.Service, Mode: mode, SlowThreshold: o.SlowThreshold, Thresholds: o.SlowThresholds, Route: m.patternOf,
 		Targets: o.ProfileTargets, Log: o.Log, Store: profiling.StoreOptions{Log: o.ProfileLog},
 	})
 	if err != nil {

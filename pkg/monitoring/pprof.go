@@ -23,9 +23,9 @@ func (m *Monitor) mountPprof(mux *http.ServeMux) {
 	mux.Handle("GET "+pprofPath, m.server)
 }
 
-// route returns the pattern that a request takes on the mux that the API is
+// patternOf returns the pattern that a request takes on the mux that the API is
 // mounted on, "" for none.
-func (m *Monitor) route(method, host, path string) string {
+func (m *Monitor) patternOf(method, host, path string) string {
 	mux := m.mux.Load()
 	if mux == nil {
 		return ""

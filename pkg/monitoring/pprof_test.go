@@ -44,7 +44,7 @@ func profiled(t *testing.T, o monitoring.Options) (*monitoring.Monitor, *httptes
 	})
 	mux.HandleFunc("GET /busy/{id}", func(w http.ResponseWriter, r *http.Request) {
 		for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end); {
-			spin()
+			spun += spin()
 		}
 	})
 	m.Mount(mux)
@@ -58,6 +58,8 @@ func profiled(t *testing.T, o monitoring.Options) (*monitoring.Monitor, *httptes
 	})
 	return m, ts
 }
+
+var spun int // by one request at a time
 
 //go:noinline
 func spin() (n int) {

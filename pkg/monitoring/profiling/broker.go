@@ -156,7 +156,8 @@ func (b *broker) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if !b.wanted() {
 			b.profiling.Store(false)
-			last = b.deliver(last)
+			b.deliver(last)
+			last = nil
 			select {
 			case <-ctx.Done():
 			case <-b.wake:
@@ -167,13 +168,14 @@ func (b *broker) run(ctx context.Context) {
 		var buf bytes.Buffer
 		from := time.Now()
 		if err := pprof.StartCPUProfile(&buf); err != nil {
-			last = b.deliver(last)
+			b.deliver(last)
+			last = nil
 			b.refuse()
 			pause(ctx, time.Second)
 			continue
 		}
 		b.admit(from)
-		last = b.deliver(last)
+		b.deliver(last)
 		b.waitWindow(ctx, from)
 		pprof.StopCPUProfile()
 		last = b.close(from, time.Now(), buf.Bytes())
@@ -331,10 +333,10 @@ func (b *broker) close(from, to time.Time, data []byte) *window {
 	return w
 }
 
-// deliver hands a window to those who get it. It returns nil.
-func (b *broker) deliver(w *window) *window {
+// deliver hands a window, if there is one, to those who get it.
+func (b *broker) deliver(w *window) {
 	if w == nil {
-		return nil
+		return
 	}
 	if w.sliced {
 		b.slice(*w)
@@ -349,7 +351,6 @@ func (b *broker) deliver(w *window) *window {
 	for _, r := range w.over {
 		r.end(nil)
 	}
-	return nil
 }
 
 // merge makes one profile of several windows.

@@ -24,7 +24,7 @@ var sink []byte
 //go:noinline
 func waitOnLock(mu *sync.Mutex) {
 	mu.Lock()
-	mu.Unlock()
+	defer mu.Unlock()
 }
 
 //go:noinline

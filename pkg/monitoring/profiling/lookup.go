@@ -174,7 +174,7 @@ type rates struct {
 
 // sample starts to sample what a type needs; stop ends it.
 func (r *rates) sample(typ string) (note string, stop func()) {
-	set, note := func(bool) {}, ""
+	var set func(on bool)
 	switch {
 	case typ == "mutex":
 		set = func(on bool) { runtime.SetMutexProfileFraction(map[bool]int{true: mutexRate}[on]) }

@@ -132,7 +132,9 @@ func pprofServer(t *testing.T) *httptest.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	mux.HandleFunc("/elsewhere/debug/pprof/", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/debug/pprof/heap", 302) })
+	mux.HandleFunc("/elsewhere/debug/pprof/", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/debug/pprof/heap", http.StatusFound)
+	})
 	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer secret" {
 			http.Error(w, "no token", http.StatusUnauthorized)
