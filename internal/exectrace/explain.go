@@ -254,5 +254,5 @@ func (w *walk) addAround(a *account, s segment, from int64) {
 // The sources of an explanation's figures, beside "31 samples ±18 %".
 const (
 	SourceTrace = "exact (trace)"
-	SourceSpans = "spans of the heap (trace)" // whole spans that its goroutines took, mostly of 8 KiB
+	SourceSpans = "spans of the heap (trace)" // whole spans that its goroutines took, mostly of 8 KiB; what another goroutine takes at the same moment may be told for it
 )

@@ -2,6 +2,7 @@ package profiling_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -141,10 +142,13 @@ func TestExplainedByTrace(t *testing.T) {
 			t.Fatalf("explanation = %+v", x)
 		}
 		checkSum(t, s)
-		if x.Allocated == nil || x.Allocated.Value < 60<<20 || x.Allocated.Value > 70<<20 {
+		if x.Allocated == nil || x.Allocated.Value < 32<<20 || x.Allocated.Value > 96<<20 {
 			t.Errorf("allocated = %+v, want some 64 MiB", x.Allocated)
 		}
 		bad = ""
+		if off := math.Abs(x.Allocated.Value - 64<<20); off > 8<<20 { // another goroutine tells what this one took meanwhile
+			bad = fmt.Sprintf("allocated %.0f of %d; ", x.Allocated.Value, 64<<20)
+		}
 		for state, d := range took {
 			got := stateTime(x, state)
 			if state == api.StateRunning { // less what the kernel and Go's scheduler held back, more what the rest took
