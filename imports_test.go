@@ -26,6 +26,7 @@ var rooms = map[string][]string{
 	"internal/server":              {"pkg/api", "pkg/monitoring/*", "internal/hotspot", "internal/traceformat"},
 	"internal/otlp":                {},
 	"internal/child":               {},
+	"internal/contexts":            {},
 	"internal/tracedb":             {},
 	"internal/datadir":             {"pkg/api", "internal/tracedb", "pkg/monitoring/tracing", "pkg/monitoring/profiling"},
 	"internal/traceformat":         {"internal/otlp"},

@@ -41,6 +41,10 @@ func newAPICmd(a *app) *cobra.Command {
 }
 
 func (a *app) api(ctx context.Context, method, path string, o apiOptions) error {
+	call, err := parseCall(method, path, o)
+	if err != nil {
+		return &usageError{err, "pulsectl api"}
+	}
 	cs, err := a.clients(ctx)
 	if err != nil {
 		return err
@@ -48,9 +52,10 @@ func (a *app) api(ctx context.Context, method, path string, o apiOptions) error 
 	if len(cs) > 1 {
 		return &usageError{fmt.Errorf("api asks one server, not %d", len(cs)), "pulsectl api"}
 	}
-	call, err := parseCall(method, path, o)
-	if err != nil {
-		return &usageError{err, "pulsectl api"}
+	if call.method != http.MethodGet && call.method != http.MethodHead {
+		if err := a.mayChange(false); err != nil {
+			return err
+		}
 	}
 	if err := a.keepDry(ctx, cs[0], &call); err != nil {
 		return a.asked(cs[0], err)

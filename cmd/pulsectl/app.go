@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,8 +34,10 @@ type app struct {
 	flags     globalFlags
 	inherited []os.Signal // that this process was started to ignore
 	started   bool        // a command's own code has begun: an error is no longer usage
-	fleet     []*client.Client
-	watching  bool // this answer is one of many: see watch
+	target    target
+	fleet     []*client.Client // of the target, once they are asked
+	curl      *curlPrinter     // writes requests down where they are not to be made; nil for the usual
+	watching  bool             // this answer is one of many: see watch
 }
 
 func newApp(s streams, getenv func(string) string) *app {
@@ -63,30 +67,65 @@ func (a *app) rootCmd() *cobra.Command {
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.flags.check(); err != nil {
-				return err
-			}
-			if err := a.checkTraceForm(cmd.CommandPath()); err != nil {
-				return err
-			}
-			if err := a.checkPromForm(cmd.CommandPath()); err != nil {
-				return err
-			}
-			if err := a.checkProfileForm(cmd.CommandPath()); err != nil {
-				return err
-			}
-			a.started = true
-			return nil
+			return a.prepare(cmd)
 		},
 	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return a.bare(cmd) }
 	a.flags.register(root, a.getenv)
 	root.AddCommand(
 		newServeCmd(a), newStatusCmd(a), newHealthCmd(a), newSystemCmd(a), newAuditCmd(a), newBreakersCmd(a), newTracesCmd(a), newProfilesCmd(a),
-		newCacheCmd(a), newMetricsCmd(a), newAPICmd(a), newVersionCmd(a),
+		newCacheCmd(a), newMetricsCmd(a), newAPICmd(a), newContextCmd(a), newConfigCmd(a), newVersionCmd(a),
 	)
 	return root
 }
+
+// prepare settles, before a command runs, what it asks and how, and refuses what
+// makes no sense or is not allowed there.
+func (a *app) prepare(cmd *cobra.Command) error {
+	if err := a.flags.check(); err != nil {
+		return err
+	}
+	if err := a.checkTraceForm(cmd.CommandPath()); err != nil {
+		return err
+	}
+	if err := a.checkPromForm(cmd.CommandPath()); err != nil {
+		return err
+	}
+	if err := a.checkProfileForm(cmd.CommandPath()); err != nil {
+		return err
+	}
+	a.started = true
+	if asksNoServer(cmd) {
+		if a.flags.printCurl {
+			return &usageError{errors.New("it sends no request that --print-curl could print"), cmd.CommandPath()}
+		}
+		return nil
+	}
+	if err := a.aim(cmd); err != nil {
+		return err
+	}
+	if a.flags.printCurl {
+		if err := a.writeDown(cmd); err != nil {
+			return err
+		}
+	}
+	return a.permitted(cmd.CommandPath())
+}
+
+// asksNoServer tells whether a command is of no use of a context, and must work
+// where that is broken.
+func asksNoServer(cmd *cobra.Command) bool {
+	for c := cmd; c != nil; c = c.Parent() {
+		if c.Annotations[asksNobody] != "" || slices.Contains([]string{"completion", "help", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}, c.Name()) {
+			return true
+		}
+	}
+	return false
+}
+
+// asksNobody is the annotation of a command that asks no server and heeds no
+// context.
+const asksNobody = "asks nobody"
 
 const rootHelp = `pulsectl asks and steers services that carry the /monitoring API, and is that
 monitoring server itself.
@@ -96,29 +135,6 @@ monitoring server itself.
   pulsectl breakers reset-all       after the outage
 
 It is not the PulseAudio library of the same name.`
-
-// clients returns a client for each server that the flags name, checked and
-// without doubles.
-func (a *app) clients(ctx context.Context) ([]*client.Client, error) {
-	if a.fleet != nil {
-		return a.fleet, nil
-	}
-	token, err := a.token()
-	if err != nil {
-		return nil, err
-	}
-	fleet, err := client.Instances(ctx, a.flags.servers, client.Options{
-		Token: token, Reason: a.flags.reason, Timeout: a.flags.requestTimeout, UserAgent: "pulsectl/" + version(),
-	})
-	if err != nil {
-		return nil, &usageError{err, "pulsectl"}
-	}
-	if len(fleet) == 0 {
-		return nil, &usageError{fmt.Errorf("no server named: want --server URL"), "pulsectl"}
-	}
-	a.fleet = fleet
-	return fleet, nil
-}
 
 // token reads the bearer token of the environment, "" if there is none.
 func (a *app) token() (string, error) {
@@ -145,8 +161,22 @@ func readSecret(path string) (string, error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return "", fmt.Errorf("others can read %s: make it mode 0600", filepath.Base(path))
 	}
-	b, err := os.ReadFile(path)
+	b, err := readBounded(path, 64<<10)
 	return string(b), err
+}
+
+// readBounded reads a file of at most so many bytes.
+func readBounded(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("%s is larger than %d bytes", filepath.Base(path), most)
+	}
+	return b, err
 }
 
 // renderOptions is how results are drawn for this output.

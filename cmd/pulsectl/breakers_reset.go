@@ -148,7 +148,7 @@ func askInTurn[T any](ctx context.Context, a *app, pause time.Duration, f func(*
 	if err != nil {
 		return nil, err
 	}
-	if pause == 0 || len(cs) == 1 {
+	if pause == 0 || a.curl != nil || len(cs) == 1 {
 		return client.Each(ctx, cs, f), nil
 	}
 	_, tty := terminal(a.streams.err)

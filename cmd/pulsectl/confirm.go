@@ -10,11 +10,58 @@ import (
 	"github.com/pulsectl/pulsectl/pkg/render"
 )
 
+// changes are the commands that change something on a server. The value tells
+// whether they ask for a yes on a terminal by themselves.
+var changes = map[string]bool{
+	"pulsectl breakers reset": true, "pulsectl breakers reset-all": true,
+	"pulsectl breakers open": true, "pulsectl breakers disable": true, "pulsectl breakers enable": true, execCommand: false,
+	"pulsectl traces cleanup": true, "pulsectl traces import": false,
+	"pulsectl profiles capture": false, "pulsectl profiles enable": false, "pulsectl profiles disable": false, "pulsectl profiles cleanup": true,
+	"pulsectl cache clear": true,
+}
+
+// permitted refuses a command that the context does not allow, before anything
+// is sent.
+func (a *app) permitted(command string) error {
+	asks, change := changes[command]
+	if !change {
+		return nil
+	}
+	err := a.mayChange(asks)
+	if err == nil || command != execCommand {
+		return err
+	}
+	if !a.target.context.Readonly {
+		return nil // to run under a breaker is to use it
+	}
+	return &usageError{err, execCommand}
+}
+
+// mayChange tells whether the context lets something be changed: not a
+// read-only one; a protected one for a reason and by a yes, given on the command
+// line unless the command asks for it.
+func (a *app) mayChange(asks bool) error {
+	name := a.target.name
+	switch {
+	case a.flags.dryRun || a.curl != nil:
+		return nil
+	case a.target.context.Readonly:
+		return fmt.Errorf("%w: context %s is read-only; nothing was sent", errRefused, name)
+	case !a.target.context.Protected:
+		return nil
+	case a.flags.reason == "":
+		return fmt.Errorf("%w: context %s is protected: this needs --reason; nothing was sent", errRefused, name)
+	case !a.flags.yes && !(asks && a.asks()):
+		return fmt.Errorf("%w: context %s is protected: this needs --yes; nothing was sent", errRefused, name)
+	}
+	return nil
+}
+
 // asks tells whether an action waits for a person's yes: on a terminal, without
 // --yes and --dry-run.
 func (a *app) asks() bool {
 	_, tty := terminal(a.streams.in)
-	return tty && !a.flags.yes && !a.flags.dryRun
+	return tty && !a.flags.yes && !a.flags.dryRun && a.curl == nil
 }
 
 // confirm asks before an action where a person can answer. what is the exact
@@ -22,6 +69,8 @@ func (a *app) asks() bool {
 // of recovery, which a runbook may take unasked; else it wants --yes.
 func (a *app) confirm(ctx context.Context, what string, recovery bool) error {
 	switch {
+	case a.curl != nil:
+		return nil
 	case a.asks():
 		return a.prompt(ctx, what)
 	case a.flags.yes, a.flags.dryRun, recovery:

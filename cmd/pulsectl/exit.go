@@ -63,6 +63,9 @@ var errNo = errors.New("the answer is no")
 // errDeclined is the operator's no, or the missing yes.
 var errDeclined = errors.New("declined")
 
+// errRefused is what the context does not allow.
+var errRefused = errors.New("refused")
+
 // serverError is why `pulsectl serve` could not start, or had to end.
 type serverError struct{ err error }
 
@@ -84,10 +87,10 @@ func exitStatus(err error) int {
 		return int(ended)
 	case errors.Is(err, errNo):
 		return exitNo
-	case errors.Is(err, errDeclined):
-		return exitRefused
 	case errors.As(err, &usage) && usage.command == execCommand:
 		return exitCannot
+	case errors.Is(err, errDeclined), errors.Is(err, errRefused):
+		return exitRefused
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.As(err, &fleet):

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,22 +16,35 @@ import (
 
 // globalFlags are the flags that every command knows.
 type globalFlags struct {
+	context        string
 	servers        []string
+	instances      []string // patterns of those servers that are asked; all without
 	output         string
 	requestTimeout time.Duration
 	color          string
 	theme          string
-	columns        int
+	width          int
 	noHeaders      bool
 	utc            bool
 	yes            bool
 	dryRun         bool
 	reason         string
 
+	verbose   bool
+	printCurl bool
+
 	err error // of an environment variable that is a flag's default
 }
 
+var (
+	colours = []string{"auto", "always", "never"}
+	themes  = []string{"auto", "dark", "light"}
+)
+
 var outputForms = []string{"table", "wide", "json", "yaml", "name"}
+
+// defaultServer is asked where none is named.
+const defaultServer = "http://127.0.0.1:8000"
 
 func (f *globalFlags) register(root *cobra.Command, getenv func(string) string) {
 	fs := root.PersistentFlags()
@@ -38,15 +52,19 @@ func (f *globalFlags) register(root *cobra.Command, getenv func(string) string) 
 	if err := (durationValue{&f.requestTimeout}).Set(env("PULSECTL_REQUEST_TIMEOUT", "10s")); err != nil {
 		f.err = fmt.Errorf("PULSECTL_REQUEST_TIMEOUT: %w", err)
 	}
-	fs.StringSliceVarP(&f.servers, "server", "s", strings.Split(env("PULSECTL_SERVER", "http://127.0.0.1:8000"), ","),
+	fs.StringVarP(&f.context, "context", "c", getenv("PULSECTL_CONTEXT"), "`NAME` of a context of the configuration: its servers, tokens and defaults (PULSECTL_CONTEXT)")
+	fs.StringSliceVarP(&f.instances, "instance", "i", nil, "ask only those servers whose host:port or URL matches `GLOB`; repeatable")
+	fs.StringSliceVarP(&f.servers, "server", "s", strings.Split(env("PULSECTL_SERVER", defaultServer), ","),
 		"server `URL`; repeat it or give a comma list for a fleet (PULSECTL_SERVER)")
 	fs.StringVarP(&f.output, "output", "o", env("PULSECTL_OUTPUT", "table"), "`FORM` of the output: "+strings.Join(outputForms, ", ")+"; of traces also otlp, jaeger, zipkin, chrome, of metrics prom, of profiles pprof, folded, speedscope, svg (PULSECTL_OUTPUT)")
 	fs.Var(durationValue{&f.requestTimeout}, "request-timeout", "for one server's answer (PULSECTL_REQUEST_TIMEOUT)")
 	fs.StringVar(&f.color, "color", env("PULSECTL_COLOR", "auto"), "auto, always or never (PULSECTL_COLOR, NO_COLOR)")
 	fs.StringVar(&f.theme, "theme", env("PULSECTL_THEME", "auto"), "auto, dark or light: the terminal's background (PULSECTL_THEME)")
-	fs.IntVar(&f.columns, "width", 0, "columns to draw for; 0 asks the terminal (COLUMNS)")
+	fs.IntVar(&f.width, "width", 0, "columns to draw for; 0 asks the terminal (COLUMNS)")
 	fs.BoolVar(&f.noHeaders, "no-headers", false, "tables without title, header and totals")
 	fs.BoolVar(&f.utc, "utc", false, "show times in UTC")
+	fs.BoolVarP(&f.verbose, "verbose", "v", false, "tell each request and its answer on standard error")
+	fs.BoolVar(&f.printCurl, "print-curl", false, "print the equivalent curl lines, the token as $PULSECTL_TOKEN, and do nothing")
 	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask before an action")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "show what an action would do, do nothing")
 	fs.StringVar(&f.reason, "reason", getenv("PULSECTL_REASON"), "`TEXT` for the audit log of an action (PULSECTL_REASON)")
@@ -58,23 +76,32 @@ func (f *globalFlags) check() error {
 		return f.err
 	case !slices.Contains(slices.Concat(outputForms, traceForms, profileForms), f.output) && f.output != promForm:
 		return fmt.Errorf("output %q: want one of %s", f.output, strings.Join(outputForms, ", "))
-	case !slices.Contains([]string{"auto", "always", "never"}, f.color):
+	case !slices.Contains(colours, f.color):
 		return fmt.Errorf("color %q: want auto, always or never", f.color)
-	case !slices.Contains([]string{"auto", "dark", "light"}, f.theme):
+	case !slices.Contains(themes, f.theme):
 		return fmt.Errorf("theme %q: want auto, dark or light", f.theme)
 	case f.requestTimeout <= 0:
 		return fmt.Errorf("request timeout %s: want more than 0s", f.requestTimeout)
-	case f.columns < 0:
-		return fmt.Errorf("width %d: want 0 or more", f.columns)
+	case !validPatterns(f.instances):
+		return fmt.Errorf("instance %q: want patterns of *, ? and [a-z]", f.instances)
+	case f.width < 0:
+		return fmt.Errorf("width %d: want 0 or more", f.width)
 	}
 	return nil
+}
+
+func validPatterns(all []string) bool {
+	return !slices.ContainsFunc(all, func(p string) bool {
+		_, err := path.Match(p, "")
+		return err != nil
+	})
 }
 
 // width is the flag's, else COLUMNS, else the terminal's, else 0 for the
 // drawers' own default.
 func (a *app) width() int {
-	if a.flags.columns > 0 {
-		return a.flags.columns
+	if a.flags.width > 0 {
+		return a.flags.width
 	}
 	if n, err := strconv.Atoi(a.getenv("COLUMNS")); err == nil && n > 0 {
 		return n

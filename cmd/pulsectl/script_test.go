@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,7 +44,7 @@ const raceVariable = "GORACE"
 // answer as Python servers do: $PYTHON, and $UNREADABLE, whose profiles are 500
 // for ever. $SHOP holds traces to compare; $EXPORTER has metrics and nothing else; $FREE is an address for a server of
 // the script's own. The command actions prints what would have changed the
-// former, and serve starts a server process, $REAL.
+// former, serve starts a server process, $REAL, and ends checks a status.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "../../testdata/script",
@@ -71,9 +72,29 @@ func TestScripts(t *testing.T) {
 			},
 			"redis": func(ts *testscript.TestScript, _ bool, args []string) { scriptRedis(t, ts, args) },
 			"serve": serveScript,
+			"ends":  endsScript,
 		},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})
+}
+
+// endsScript is the scripts' command ends: the rest of its line is a command
+// that must end with the status before it.
+func endsScript(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: ends STATUS COMMAND ARG…")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	status := 0
+	var ended *exec.ExitError
+	if errors.As(err, &ended) {
+		status = ended.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(status) != args[0] {
+		ts.Fatalf("it ended with %d, want %s", status, args[0])
+	}
 }
 
 // freeAddress is one that nobody listens on, for a script's own server.

@@ -71,8 +71,9 @@ type serveOptions struct {
 func newServeCmd(a *app) *cobra.Command {
 	var o serveOptions
 	cmd := &cobra.Command{
-		Use:   "serve",
-		Short: "Run the monitoring server",
+		Annotations: map[string]string{asksNobody: "yes"},
+		Use:         "serve",
+		Short:       "Run the monitoring server",
 		Long: `Run the monitoring server: the /monitoring API, health probes, and a receiver of
 OpenTelemetry traces. OTLP over HTTP and over gRPC is taken on the ports that
 SDKs send to by themselves, 4318 and 4317, and on the API's own. Where one of

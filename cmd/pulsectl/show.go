@@ -66,6 +66,7 @@ func write[T any](a *app, rs []api.Result[T], v view[T]) error {
 
 func envelope[T any](a *app, rs []api.Result[T], v view[T]) render.Envelope {
 	e := render.NewEnvelope(v.kind, a.now())
+	e.Context = a.target.name
 	for _, r := range rs {
 		if r.Error != nil {
 			e.Errors = append(e.Errors, render.Failure{Instance: r.Instance, Status: r.Error.Status, Detail: r.Error.Error()})
@@ -115,7 +116,7 @@ func (a *app) report(failed []api.Result[struct{}]) (errs []*api.Error) {
 func hint(e *api.Error) string {
 	switch {
 	case e.Status == 401:
-		return "set PULSECTL_TOKEN, or PULSECTL_TOKEN_FILE to a file of mode 0600"
+		return "set PULSECTL_TOKEN, or PULSECTL_TOKEN_FILE to a file of mode 0600; or give the context a token-file or token-command"
 	case e.Code == client.CodeUnreachable:
 		return "is the server running there? --server URL names another"
 	case e.Code == client.CodeTimeout:

@@ -113,21 +113,40 @@ func newTracesCleanupCmd(a *app) *cobra.Command {
 	return cmd
 }
 
+// cleanupTraces removes old traces on each server. Before a person is asked a dry
+// run counts them, where the servers can do one.
 func (a *app) cleanupTraces(ctx context.Context, maxAge time.Duration) error {
-	if err := a.confirm(ctx, fmt.Sprintf("remove the finished traces older than %s?", maxAge), true); err != nil {
-		return err
+	clean := func(how client.Action) ([]api.Result[api.Cleanup], error) {
+		return ask(ctx, a, func(c *client.Client, ctx context.Context) (api.Cleanup, error) {
+			return c.CleanupTraces(ctx, maxAge, how)
+		})
 	}
-	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (api.Cleanup, error) {
-		return c.CleanupTraces(ctx, maxAge, a.action())
+	err := a.preview(func(a *app) error {
+		rs, err := clean(client.Action{DryRun: true})
+		if err != nil || len(failures(rs)) > 0 {
+			return err // a server that cannot count is asked all the same
+		}
+		return show(a, rs, cleanupView("TraceCleanup", "traces"))
 	})
 	if err != nil {
 		return err
 	}
-	return show(a, rs, view[api.Cleanup]{
-		kind:  "TraceCleanup",
+	if err := a.confirm(ctx, fmt.Sprintf("remove the finished traces older than %s?", maxAge), true); err != nil {
+		return err
+	}
+	rs, err := clean(a.action())
+	if err != nil {
+		return err
+	}
+	return show(a, rs, cleanupView("TraceCleanup", "traces"))
+}
+
+func cleanupView(kind, what string) view[api.Cleanup] {
+	return view[api.Cleanup]{
+		kind:  kind,
 		items: func(c api.Cleanup) []render.Item { return []render.Item{{Name: c.Message, Value: c}} },
 		draw: func(w io.Writer, rs []api.Result[api.Cleanup], o render.Options) error {
-			return render.Done(w, rs, func(c api.Cleanup) string { return cleanupLine(c, "traces") }, o)
+			return render.Done(w, rs, func(c api.Cleanup) string { return cleanupLine(c, what) }, o)
 		},
-	})
+	}
 }

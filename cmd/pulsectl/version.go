@@ -38,9 +38,10 @@ func commit() string {
 
 func newVersionCmd(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version of this program",
-		Args:  cobra.NoArgs,
+		Annotations: map[string]string{asksNobody: "yes"},
+		Use:         "version",
+		Short:       "Print the version of this program",
+		Args:        cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(a.streams.out, "pulsectl %s %s %s/%s\n", version(), cmp.Or(commit(), "unknown"), runtime.GOOS, runtime.GOARCH)
 			return err

@@ -47,7 +47,7 @@ func (v watchValue) Set(s string) error {
 // and asked again; any other error ends it. The interrupt that ends it is no
 // failure of it, but its status says so.
 func (a *app) watch(ctx context.Context, every time.Duration, once func(context.Context, *app) error) error {
-	if every == 0 {
+	if every == 0 || a.curl != nil {
 		return once(ctx, a)
 	}
 	if _, err := a.clients(ctx); err != nil { // here, so that each frame finds them

@@ -13,6 +13,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,9 +51,20 @@ type Options struct {
 	Token     string            // sent as a bearer token; "" for none
 	Reason    string            // why an action is taken, for the audit log
 	Timeout   time.Duration     // of one request with its answer; 0 means 10s
+	TLS       *tls.Config       // of the client's own transport; nil means the system's authorities
 	Transport http.RoundTripper // nil means a transport of the client's own
 	Resolver  *net.Resolver     // what [Dial] looks names up with; nil means the system's
 	UserAgent string            // "" means pulsectl
+	ReadOnly  bool              // refuse to send what may change something
+	Sent      func(Exchange)    // told of each request when its answer has begun; nil means nobody
+}
+
+// Exchange is one request and how its answer began.
+type Exchange struct {
+	Method, URL string
+	Status      int // 0 where no answer came
+	Err         error
+	Took        time.Duration // until then
 }
 
 // Client asks one server. It is safe for concurrent use.
@@ -62,6 +74,7 @@ type Client struct {
 	http     *http.Client
 	instance string     // "" means base
 	broken   *api.Error // why the server cannot be asked; nil if it can
+	address  address    // that all connections go to; the zero value for the base's host
 
 	mu    sync.Mutex
 	index *api.Index // what the server said it is; nil until asked
@@ -69,6 +82,9 @@ type Client struct {
 
 // New returns a client of the server at an address: a URL, or host:port.
 func New(server string, o Options) (*Client, error) {
+	if socket, ok := strings.CutPrefix(server, "unix://"); ok {
+		return newUnix(server, socket, o)
+	}
 	if !strings.Contains(server, "://") {
 		server = "http://" + server
 	}
@@ -78,7 +94,7 @@ func New(server string, o Options) (*Client, error) {
 	}
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("server %q: want an http or https URL", server)
+		return nil, fmt.Errorf("server %q: want an http, https or unix URL", server)
 	case u.Hostname() == "":
 		return nil, fmt.Errorf("server %q: it names no host", server)
 	case u.User != nil:
@@ -87,14 +103,71 @@ func New(server string, o Options) (*Client, error) {
 		return nil, fmt.Errorf("server %q: want no query and no fragment", server)
 	}
 	u.Path, u.RawPath = strings.TrimSuffix(strings.TrimRight(u.Path, "/"), "/monitoring"), ""
+	return newClient(u, o, "", ""), nil
+}
+
+// newUnix returns a client of the server at a socket of this machine.
+func newUnix(server, socket string, o Options) (*Client, error) {
+	if !strings.HasPrefix(socket, "/") {
+		return nil, fmt.Errorf("server %q: want the whole path of the socket: unix:///run/pulse.sock", server)
+	}
+	c := newClient(&url.URL{Scheme: "http", Host: "localhost"}, o, "unix", socket)
+	c.instance = server
+	return c, nil
+}
+
+// newClient returns a client whose connections go to the base's host, or all to
+// an address.
+func newClient(base *url.URL, o Options, network, at string) *Client {
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
 	o.UserAgent = cmp.Or(o.UserAgent, "pulsectl")
 	rt := o.Transport
 	if rt == nil {
-		rt = http.DefaultTransport.(*http.Transport).Clone()
+		rt = ownTransport(base.Hostname(), network, at, &o)
 	}
 	// A redirect of an action would repeat it as a GET; none is followed across hosts.
-	return &Client{base: u, opts: o, http: &http.Client{Transport: rt, CheckRedirect: sameHost}}, nil
+	return &Client{base: base, opts: o, http: &http.Client{Transport: rt, CheckRedirect: sameHost}, address: address{network, at}}
+}
+
+// address is where connections go, whatever a URL says.
+type address struct{ network, at string }
+
+type addressKey struct{}
+
+// Address returns where a request's connection is to go if not to its URL's host,
+// for an [Options.Transport] that wants to know.
+func Address(r *http.Request) (network, at string, ok bool) {
+	a, _ := r.Context().Value(addressKey{}).(address)
+	return a.network, a.at, a.at != ""
+}
+
+// connectTime is the most that a connection may take: a host that is gone does
+// not answer, and is not waited for as long as one that thinks.
+const connectTime = 3 * time.Second
+
+// ownTransport is one whose connections go to the host of a URL, or all to an
+// address. Then there is no proxy: it would look the name up by itself.
+func ownTransport(host, network, address string, o *Options) *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	dialer := &net.Dialer{Timeout: min(connectTime, o.Timeout), KeepAlive: 30 * time.Second}
+	t.DialContext = dialer.DialContext
+	if o.TLS != nil {
+		t.TLSClientConfig = o.TLS.Clone()
+		t.ForceAttemptHTTP2 = true
+	}
+	if address == "" {
+		return t
+	}
+	t.Proxy = nil
+	t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, address)
+	}
+	if t.TLSClientConfig == nil {
+		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	t.TLSClientConfig.ServerName = cmp.Or(t.TLSClientConfig.ServerName, host)
+	t.ForceAttemptHTTP2 = true
+	return t
 }
 
 func sameHost(r *http.Request, via []*http.Request) error {
@@ -169,9 +242,15 @@ func (c *Client) Send(ctx context.Context, method, path string, q url.Values, he
 	if c.broken != nil {
 		return nil, c.broken
 	}
+	if c.opts.ReadOnly && method != http.MethodGet && method != http.MethodHead && q.Get("dry_run") != "true" {
+		return nil, unsupported("the context is read-only; nothing was sent")
+	}
 	target := strings.TrimRight(c.base.String(), "/") + path
 	if len(q) > 0 {
 		target += "?" + q.Encode()
+	}
+	if c.opts.Transport != nil {
+		ctx = context.WithValue(ctx, addressKey{}, c.address)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
@@ -187,7 +266,17 @@ func (c *Client) Send(ctx context.Context, method, path string, q url.Values, he
 	if c.opts.Reason != "" && method != http.MethodGet {
 		req.Header.Set("X-Pulsectl-Reason", c.opts.Reason)
 	}
+	begun := time.Now()
 	resp, err := c.http.Do(req)
+	if c.opts.Sent != nil {
+		told := Exchange{Method: method, URL: strings.TrimRight(c.Instance(), "/") + strings.TrimPrefix(target, strings.TrimRight(c.base.String(), "/")), Took: time.Since(begun)}
+		if err != nil {
+			told.Err = transportError(err)
+		} else {
+			told.Status = resp.StatusCode
+		}
+		c.opts.Sent(told)
+	}
 	if err != nil {
 		return nil, transportError(err)
 	}

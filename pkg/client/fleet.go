@@ -9,8 +9,9 @@ import (
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
-// parallel bounds how many servers of a fleet are asked at once.
-const parallel = 16
+// parallel bounds how many servers of a fleet are asked at once: enough that
+// those that are gone do not make the others wait.
+const parallel = 64
 
 // Each asks every server of a fleet the same and returns their answers in the
 // order of the servers. Each request has its client's own deadline: a server

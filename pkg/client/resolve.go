@@ -3,12 +3,11 @@ package client
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 )
@@ -47,18 +46,18 @@ func Dial(ctx context.Context, server string, o Options) ([]*Client, error) {
 	}
 	var all []*Client
 	for _, ip := range addresses(found) {
-		c, err := New(target, o)
-		if err != nil {
-			return nil, err
-		}
 		at := net.JoinHostPort(ip.String(), port)
+		c := newClient(named.base, o, "tcp", at)
 		c.instance = (&url.URL{Scheme: c.base.Scheme, Host: at, Path: c.base.Path}).String()
-		if o.Transport == nil {
-			c.http.Transport = pinned(at, c.base.Hostname())
-		}
 		all = append(all, c)
 	}
 	return all, nil
+}
+
+// CheckServer tells what is wrong with a server's address, without looking it up.
+func CheckServer(server string) error {
+	_, err := New(strings.TrimPrefix(server, "dns+"), Options{})
+	return err
 }
 
 // addresses sorts what a name stands for and drops doubles, an IPv4 address
@@ -71,25 +70,20 @@ func addresses(found []netip.Addr) []netip.Addr {
 	return slices.Compact(found)
 }
 
-// pinned is a transport whose every connection goes to one address, whatever
-// the host in the URL. There is no proxy: it would look the name up by itself.
-func pinned(address, name string) http.RoundTripper {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.Proxy = nil
-	t.TLSClientConfig = &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12}
-	t.ForceAttemptHTTP2 = true
-	dialer := &net.Dialer{}
-	t.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return dialer.DialContext(ctx, network, address)
-	}
-	return t
-}
-
 // Instances dials each of several servers and leaves doubles out.
 func Instances(ctx context.Context, servers []string, o Options) ([]*Client, error) {
+	return InstancesWith(ctx, servers, func(string) Options { return o })
+}
+
+// InstancesWith is Instances with options of each server's own: a token is for
+// the servers that it was made for.
+func InstancesWith(ctx context.Context, servers []string, options func(server string) Options) ([]*Client, error) {
 	found := make([][]*Client, len(servers))
 	errs := make([]error, len(servers))
-	bounded(len(servers), func(i int) { found[i], errs[i] = Dial(ctx, strings.TrimSpace(servers[i]), o) })
+	bounded(len(servers), func(i int) {
+		server := strings.TrimSpace(servers[i])
+		found[i], errs[i] = Dial(ctx, server, options(server))
+	})
 	seen := map[string]bool{}
 	var all []*Client
 	for i, cs := range found {
@@ -104,4 +98,22 @@ func Instances(ctx context.Context, servers []string, o Options) ([]*Client, err
 		}
 	}
 	return all, nil
+}
+
+// Matches tells whether the server is one that a pattern of *, ? and [a-z] means:
+// by its whole URL, or by host and port with the path if it has one.
+func (c *Client) Matches(pattern string) bool {
+	flat := func(s string) string { return strings.ReplaceAll(s, "/", "\x00") } // to path.Match a slash is a border
+	for _, name := range []string{c.Instance(), c.place()} {
+		if ok, err := path.Match(flat(pattern), flat(name)); err == nil && ok {
+			return true
+		}
+	}
+	return false
+}
+
+// place is the server's host and port, with the path if it has one.
+func (c *Client) place() string {
+	_, rest, _ := strings.Cut(c.Instance(), "://")
+	return strings.TrimRight(rest, "/")
 }
