@@ -27,6 +27,8 @@ var rooms = map[string][]string{
 	"internal/otlp":                {},
 	"internal/child":               {},
 	"internal/contexts":            {},
+	"internal/schema":              {},
+	"internal/gotemplate":          {},
 	"internal/tracedb":             {},
 	"internal/datadir":             {"pkg/api", "internal/tracedb", "pkg/monitoring/tracing", "pkg/monitoring/profiling"},
 	"internal/traceformat":         {"internal/otlp"},

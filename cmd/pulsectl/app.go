@@ -32,6 +32,7 @@ type app struct {
 	getenv    func(string) string
 	now       func() time.Time
 	flags     globalFlags
+	form      form        // of the answer, by -o
 	inherited []os.Signal // that this process was started to ignore
 	started   bool        // a command's own code has begun: an error is no longer usage
 	target    target
@@ -76,33 +77,32 @@ func (a *app) rootCmd() *cobra.Command {
 		newServeCmd(a), newStatusCmd(a), newHealthCmd(a), newSystemCmd(a), newAuditCmd(a), newBreakersCmd(a), newTracesCmd(a), newProfilesCmd(a),
 		newCacheCmd(a), newMetricsCmd(a), newAPICmd(a), newContextCmd(a), newConfigCmd(a), newVersionCmd(a),
 	)
+	addExamples(root)
 	return root
 }
 
 // prepare settles, before a command runs, what it asks and how, and refuses what
 // makes no sense or is not allowed there.
 func (a *app) prepare(cmd *cobra.Command) error {
+	aims := !asksNoServer(cmd)
+	if aims {
+		if err := a.aim(cmd); err != nil {
+			a.started = true
+			return err
+		}
+	}
 	if err := a.flags.check(); err != nil {
 		return err
 	}
-	if err := a.checkTraceForm(cmd.CommandPath()); err != nil {
+	if err := a.checkForm(cmd); err != nil {
 		return err
 	}
-	if err := a.checkPromForm(cmd.CommandPath()); err != nil {
-		return err
-	}
-	if err := a.checkProfileForm(cmd.CommandPath()); err != nil {
-		return err
+	if a.flags.printCurl && !aims {
+		return errors.New("it sends no request that --print-curl could print")
 	}
 	a.started = true
-	if asksNoServer(cmd) {
-		if a.flags.printCurl {
-			return &usageError{errors.New("it sends no request that --print-curl could print"), cmd.CommandPath()}
-		}
+	if !aims {
 		return nil
-	}
-	if err := a.aim(cmd); err != nil {
-		return err
 	}
 	if a.flags.printCurl {
 		if err := a.writeDown(cmd); err != nil {
@@ -182,7 +182,7 @@ func readBounded(path string, most int64) ([]byte, error) {
 // renderOptions is how results are drawn for this output.
 func (a *app) renderOptions(limit int) render.Options {
 	o := render.Options{
-		Width: a.width(), Color: a.colour(), Light: a.light(), Wide: a.flags.output == "wide",
+		Width: a.width(), Color: a.colour(), Light: a.light(), Wide: a.flags.output == "wide", ASCII: a.flags.ascii,
 		NoHeaders: a.flags.noHeaders, Limit: limit, Now: a.now(), Zone: time.Local,
 	}
 	if a.flags.utc {

@@ -25,6 +25,10 @@ var auditView = view[api.Audit]{
 		return items
 	},
 	draw: render.Audit,
+	pick: func(v api.Audit, order []int) api.Audit {
+		v.Entries = taken(v.Entries, order)
+		return v
+	},
 }
 
 const auditListHelp = `List what was changed, newest first: who, what, why, before and after.

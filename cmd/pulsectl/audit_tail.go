@@ -37,10 +37,8 @@ type auditTail struct {
 
 // tailAudit follows each server until all have failed, or ctx is done.
 func (a *app) tailAudit(ctx context.Context) error {
-	switch a.flags.output {
-	case "table", "wide", "json":
-	default:
-		return &usageError{fmt.Errorf("output %s: changes that are followed come as table, wide or json", a.flags.output), "pulsectl audit tail"}
+	if err := a.checkStream("pulsectl audit tail"); err != nil {
+		return err
 	}
 	cs, err := a.clients(ctx)
 	if err != nil {
@@ -65,8 +63,8 @@ func (a *app) tailAudit(ctx context.Context) error {
 func (f *auditTail) write(instance string, e api.AuditEntry) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.flags.output == "json" {
-		return render.JSONLine(f.streams.out, render.Item{Instance: instance, Name: e.RequestID, Value: e})
+	if done, err := f.streamed(render.Item{Instance: instance, Name: e.RequestID, Value: e}); done {
+		return err
 	}
 	if !f.fleet {
 		instance = ""

@@ -24,6 +24,7 @@ var breakersView = view[api.Breakers]{
 		return items
 	},
 	draw: render.Breakers,
+	cuts: true,
 }
 
 var breakerView = view[api.Breaker]{

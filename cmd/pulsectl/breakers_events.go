@@ -58,6 +58,10 @@ var breakerEventsView = view[api.BreakerEvents]{
 		return items
 	},
 	draw: render.BreakerEvents,
+	pick: func(all api.BreakerEvents, order []int) api.BreakerEvents {
+		all.Events = taken(all.Events, order)
+		return all
+	},
 }
 
 func (a *app) breakerEvents(ctx context.Context, q client.EventQuery) error {
@@ -83,10 +87,8 @@ type eventTail struct {
 // followEvents shows the events of each server until all have failed at the
 // start, or ctx is done.
 func (a *app) followEvents(ctx context.Context, q client.EventQuery) error {
-	switch a.flags.output {
-	case "table", "wide", "json":
-	default:
-		return &usageError{fmt.Errorf("output %s: events that are followed come as table, wide or json", a.flags.output), "pulsectl breakers events"}
+	if err := a.checkStream("pulsectl breakers events"); err != nil {
+		return err
 	}
 	cs, err := a.clients(ctx)
 	if err != nil {
@@ -118,8 +120,8 @@ func after(t api.Time) string {
 func (f *eventTail) write(instance string, e api.BreakerEvent) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.flags.output == "json" {
-		return render.JSONLine(f.streams.out, render.Item{Instance: instance, Name: e.Name, Value: e})
+	if done, err := f.streamed(render.Item{Instance: instance, Name: e.Name, Value: e}); done {
+		return err
 	}
 	if !f.fleet {
 		instance = ""

@@ -155,7 +155,7 @@ func askInTurn[T any](ctx context.Context, a *app, pause time.Duration, f func(*
 	left := len(cs)
 	told := func(r api.Result[T]) {
 		left--
-		if tty && left > 0 {
+		if tty && left > 0 && !a.flags.quiet {
 			word := "done"
 			if r.Error != nil {
 				word = "failed"

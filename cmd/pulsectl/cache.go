@@ -163,6 +163,10 @@ func (a *app) cacheKeys(ctx context.Context, tier, pattern string, o cacheKeysOp
 		kind:  "CacheKeyList",
 		items: keyItems,
 		draw:  render.CacheKeys,
+		pick: func(ks api.CacheKeys, order []int) api.CacheKeys {
+			ks.Keys = taken(ks.Keys, order)
+			return ks
+		},
 	})
 }
 

@@ -29,6 +29,7 @@ var configView = view[[]setting]{
 		}
 		return items
 	},
+	pick: taken[setting],
 	draw: render.Rows(func(all []setting) (header []string, rows [][]string) {
 		for _, s := range all {
 			rows = append(rows, []string{s.Name, s.Value, s.Source})
@@ -141,8 +142,9 @@ func checkSetting(key, value string) error {
 		return nil
 	case key == "request-timeout":
 		return durationValue{&probe.requestTimeout}.Set(value)
-	case key == "output" && !slices.Contains(outputForms, value):
-		return fmt.Errorf("output %q: want one of %s", value, strings.Join(outputForms, ", "))
+	case key == "output":
+		_, err := parseForm(value, nil)
+		return err
 	case key == "theme" && !slices.Contains(themes, value):
 		return fmt.Errorf("theme %q: want %s", value, strings.Join(themes, ", "))
 	case key == "servers":

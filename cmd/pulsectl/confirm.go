@@ -108,7 +108,8 @@ func (a *app) preview(show func(*app) error) error {
 		return nil
 	}
 	seen := *a
-	seen.streams.out, seen.flags.output = a.streams.err, "table"
+	seen.streams.out, seen.flags.output, seen.form = a.streams.err, "table", form{name: "table"}
+	seen.flags.fields, seen.flags.sortBy, seen.flags.limit = nil, "", 0
 	err := show(&seen)
 	var fleet *fleetError
 	if errors.As(err, &fleet) && fleet.succeeded > 0 {

@@ -26,6 +26,7 @@ type namedContext struct {
 var contextsView = view[[]namedContext]{
 	kind:  "ContextList",
 	items: contextItems,
+	pick:  taken[namedContext],
 	draw:  render.Rows(contextRows, "No contexts: `pulsectl context add NAME --server URL` makes one."),
 }
 

@@ -75,6 +75,28 @@ func TestExamplesAreCommands(t *testing.T) {
 	}
 }
 
+// The help of each noun shows three command lines or more, and each is one that
+// pulsectl takes.
+func TestHelpShowsExamples(t *testing.T) {
+	root := newApp(streams{strings.NewReader(""), io.Discard, io.Discard}, func(string) string { return "" }).rootCmd()
+	for _, noun := range root.Commands() {
+		if shown := strings.Count(noun.Example, "pulsectl"); shown < 3 && noun.Name() != "version" {
+			t.Errorf("the help of %s shows %d examples, want 3", noun.Name(), shown)
+		}
+	}
+	walk(root, func(cmd *cobra.Command) {
+		for _, m := range regexp.MustCompile(`(?m)^  pulsectl *(.*?)( *#.*| \|.*| >.*)?$`).FindAllStringSubmatch(cmd.Example, -1) {
+			words, err := child.Split(m[1])
+			if err == nil {
+				err = takes(words)
+			}
+			if err != nil {
+				t.Errorf("the help of %s: pulsectl %s: %v", cmd.CommandPath(), m[1], err)
+			}
+		}
+	})
+}
+
 // takes tells whether there is a command for args, with these flags and as many
 // arguments.
 func takes(args []string) error {

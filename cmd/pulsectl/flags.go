@@ -20,6 +20,9 @@ type globalFlags struct {
 	servers        []string
 	instances      []string // patterns of those servers that are asked; all without
 	output         string
+	fields         []string // columns that are asked for; those of the drawing without
+	sortBy         string
+	limit          int // items of an answer; 0 means all
 	requestTimeout time.Duration
 	color          string
 	theme          string
@@ -30,6 +33,9 @@ type globalFlags struct {
 	dryRun         bool
 	reason         string
 
+	ascii     bool
+	noPager   bool
+	quiet     bool
 	verbose   bool
 	printCurl bool
 
@@ -40,8 +46,6 @@ var (
 	colours = []string{"auto", "always", "never"}
 	themes  = []string{"auto", "dark", "light"}
 )
-
-var outputForms = []string{"table", "wide", "json", "yaml", "name"}
 
 // defaultServer is asked where none is named.
 const defaultServer = "http://127.0.0.1:8000"
@@ -56,13 +60,19 @@ func (f *globalFlags) register(root *cobra.Command, getenv func(string) string) 
 	fs.StringSliceVarP(&f.instances, "instance", "i", nil, "ask only those servers whose host:port or URL matches `GLOB`; repeatable")
 	fs.StringSliceVarP(&f.servers, "server", "s", strings.Split(env("PULSECTL_SERVER", defaultServer), ","),
 		"server `URL`; repeat it or give a comma list for a fleet (PULSECTL_SERVER)")
-	fs.StringVarP(&f.output, "output", "o", env("PULSECTL_OUTPUT", "table"), "`FORM` of the output: "+strings.Join(outputForms, ", ")+"; of traces also otlp, jaeger, zipkin, chrome, of metrics prom, of profiles pprof, folded, speedscope, svg (PULSECTL_OUTPUT)")
+	fs.StringVarP(&f.output, "output", "o", env("PULSECTL_OUTPUT", "table"), "`FORM` of the output: "+outputFormNames+"; of traces also otlp, jaeger, zipkin, chrome, of metrics prom, of profiles pprof, folded, speedscope, svg (PULSECTL_OUTPUT)")
+	fs.StringSliceVar(&f.fields, "columns", nil, "`FIELDS` of -o json to show, with dots for those within others: name,stats.calls; with table, wide, csv, env")
+	fs.StringVar(&f.sortBy, "sort-by", "", "`FIELD` to sort by: numbers the largest first, text as it is spelled; -FIELD the other way round")
+	fs.IntVarP(&f.limit, "limit", "n", 0, "at most this many of a list; 0 shows all")
 	fs.Var(durationValue{&f.requestTimeout}, "request-timeout", "for one server's answer (PULSECTL_REQUEST_TIMEOUT)")
 	fs.StringVar(&f.color, "color", env("PULSECTL_COLOR", "auto"), "auto, always or never (PULSECTL_COLOR, NO_COLOR)")
 	fs.StringVar(&f.theme, "theme", env("PULSECTL_THEME", "auto"), "auto, dark or light: the terminal's background (PULSECTL_THEME)")
 	fs.IntVar(&f.width, "width", 0, "columns to draw for; 0 asks the terminal (COLUMNS)")
+	fs.BoolVar(&f.ascii, "ascii", truthy(getenv("PULSECTL_ASCII")), "draw with ASCII characters alone (PULSECTL_ASCII)")
+	fs.BoolVar(&f.noPager, "no-pager", false, "do not page what is longer than the terminal (PULSECTL_PAGER, PAGER)")
 	fs.BoolVar(&f.noHeaders, "no-headers", false, "tables without title, header and totals")
 	fs.BoolVar(&f.utc, "utc", false, "show times in UTC")
+	fs.BoolVarP(&f.quiet, "quiet", "q", false, "nothing on standard error but failures")
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "tell each request and its answer on standard error")
 	fs.BoolVar(&f.printCurl, "print-curl", false, "print the equivalent curl lines, the token as $PULSECTL_TOKEN, and do nothing")
 	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask before an action")
@@ -74,8 +84,8 @@ func (f *globalFlags) check() error {
 	switch {
 	case f.err != nil:
 		return f.err
-	case !slices.Contains(slices.Concat(outputForms, traceForms, profileForms), f.output) && f.output != promForm:
-		return fmt.Errorf("output %q: want one of %s", f.output, strings.Join(outputForms, ", "))
+	case f.limit < 0:
+		return fmt.Errorf("limit %d: want 0 or more", f.limit)
 	case !slices.Contains(colours, f.color):
 		return fmt.Errorf("color %q: want auto, always or never", f.color)
 	case !slices.Contains(themes, f.theme):
@@ -88,6 +98,12 @@ func (f *globalFlags) check() error {
 		return fmt.Errorf("width %d: want 0 or more", f.width)
 	}
 	return nil
+}
+
+// truthy tells whether a variable that is a switch is on.
+func truthy(text string) bool {
+	on, err := strconv.ParseBool(text)
+	return on && err == nil
 }
 
 func validPatterns(all []string) bool {

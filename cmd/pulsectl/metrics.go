@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,14 +15,6 @@ import (
 
 // promForm is the form of -o that Prometheus reads, of metrics alone.
 const promForm = "prom"
-
-// checkPromForm refuses -o prom where there are no metrics to write.
-func (a *app) checkPromForm(command string) error {
-	if a.flags.output != promForm || slices.Contains([]string{"pulsectl metrics", "pulsectl metrics list", "pulsectl metrics get"}, command) {
-		return nil
-	}
-	return fmt.Errorf("output %q: only metrics list and get write it; want one of %s", a.flags.output, strings.Join(outputForms, ", "))
-}
 
 // limitFlag is -n/--limit of a list.
 type limitFlag struct {
@@ -52,7 +43,7 @@ func newMetricsCmd(a *app) *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	list := newMetricsListCmd(a)
-	cmd.RunE = list.RunE
+	cmd.RunE, cmd.Annotations = list.RunE, list.Annotations
 	cmd.Flags().AddFlagSet(list.Flags())
 	cmd.AddCommand(list, newMetricsGetCmd(a), newMetricsTopCmd(a))
 	return cmd
@@ -79,6 +70,8 @@ the look before.
   pulsectl metrics list --sort-by series -n 10      what takes the most room
   pulsectl metrics list -o prom -s http://127.0.0.1:9100`,
 		Args: cobra.MaximumNArgs(1),
+
+		Annotations: map[string]string{ownForms: promForm},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			glob, err := globArg(args)
 			if err == nil && o.sortBy != "name" && o.sortBy != "series" {
@@ -119,7 +112,7 @@ func matching(glob string) func(string) bool {
 func (a *app) metrics(ctx context.Context, o *metricsOptions) error {
 	before := map[string]int{} // series of each instance's families
 	return a.watch(ctx, o.watch.every, func(ctx context.Context, a *app) error {
-		whole := slices.Contains([]string{"json", "yaml", promForm}, a.flags.output)
+		whole := !a.form.drawn() || len(a.flags.fields) > 0
 		q := client.MetricQuery{Matches: matching(o.glob), Count: !whole}
 		rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) ([]api.MetricFamily, error) { return c.Metrics(ctx, q) })
 		if err != nil {
@@ -165,7 +158,7 @@ func seriesChanges(before map[string]int, r api.Result[[]api.MetricFamily]) {
 
 // showMetrics is show, in Prometheus's own form too.
 func showMetrics[T any](a *app, rs []api.Result[T], v view[T], families func(T) []api.MetricFamily) error {
-	if a.flags.output != promForm {
+	if a.form.name != promForm {
 		return show(a, rs, v)
 	}
 	failed := a.report(failures(rs))

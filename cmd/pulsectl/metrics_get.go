@@ -50,6 +50,8 @@ func newMetricsGetCmd(a *app) *cobra.Command {
 		Short: "Show one metric family: its series, histograms as bars",
 		Long:  metricGetHelp,
 		Args:  cobra.ExactArgs(1),
+
+		Annotations: map[string]string{ownForms: promForm},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.name = args[0]
 			if err := o.check(); err != nil {

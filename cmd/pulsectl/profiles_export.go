@@ -27,18 +27,12 @@ func (a *app) profileForm() string {
 	return ""
 }
 
-// checkProfileForm refuses -o of such a form where there is no profile to write.
-func (a *app) checkProfileForm(command string) error {
-	if a.profileForm() == "" || slices.Contains([]string{"pulsectl profiles flame", "pulsectl profiles export"}, command) {
-		return nil
-	}
-	return fmt.Errorf("output %q: only profiles flame and export write it; want one of %s", a.flags.output, strings.Join(outputForms, ", "))
-}
-
 func newProfilesExportCmd(a *app) *cobra.Command {
 	var r profileReading
 	e := profileExport{command: "pulsectl profiles export"}
 	cmd := &cobra.Command{
+		Annotations: map[string]string{ownForms: strings.Join(profileForms, ",")},
+
 		Use:   "export [SOURCE]",
 		Short: "Write a profile in the form of another tool",
 		Long: `Write a profile to standard output or a file, in the form that -o names:

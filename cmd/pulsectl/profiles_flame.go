@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,8 @@ type profileFlameOptions struct {
 func newProfilesFlameCmd(a *app) *cobra.Command {
 	var o profileFlameOptions
 	cmd := &cobra.Command{
+		Annotations: map[string]string{ownForms: strings.Join(profileForms, ",")},
+
 		Use:   "flame [SOURCE]",
 		Short: "Draw the flame graph of a profile in the terminal",
 		Long: `Draw the flame graph of a profile: the root at the top, width is share. On a

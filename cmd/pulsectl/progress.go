@@ -29,7 +29,7 @@ const uncounted = -1
 // progress starts a line that says what is going on.
 func (a *app) progress(what string) *progress {
 	p := &progress{parts: map[string]progressPart{}, what: what}
-	if columns, tty := terminal(a.streams.err); tty {
+	if columns, tty := terminal(a.streams.err); tty && !a.flags.quiet {
 		p.w, p.width = a.streams.err, max(columns, 40)
 	}
 	return p

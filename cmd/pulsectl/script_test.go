@@ -44,7 +44,8 @@ const raceVariable = "GORACE"
 // answer as Python servers do: $PYTHON, and $UNREADABLE, whose profiles are 500
 // for ever. $SHOP holds traces to compare; $EXPORTER has metrics and nothing else; $FREE is an address for a server of
 // the script's own. The command actions prints what would have changed the
-// former, serve starts a server process, $REAL, and ends checks a status.
+// former, serve starts a server process, $REAL, ends checks a status, and
+// valid an envelope.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "../../testdata/script",
@@ -73,6 +74,7 @@ func TestScripts(t *testing.T) {
 			"redis": func(ts *testscript.TestScript, _ bool, args []string) { scriptRedis(t, ts, args) },
 			"serve": serveScript,
 			"ends":  endsScript,
+			"valid": validScript,
 		},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/client"
@@ -19,6 +20,8 @@ type view[T any] struct {
 	retention func(T) *api.Retention // of a list that a store bounds; nil for others
 	unit      func(T) string         // of the items' values, where they have one; nil for others
 	limit     int                    // rows to draw; see render.Options.Limit
+	pick      func(T, []int) T       // the answer with those items in that order; nil where a drawer orders by itself
+	cuts      bool                   // the drawer itself leaves out what is beyond the limit, in its own order
 	partial   func(T) bool           // tells whether an answer beside an error has things to show; nil for never
 }
 
@@ -45,23 +48,84 @@ func show[T any](a *app, rs []api.Result[T], v view[T]) error {
 	return nil
 }
 
+// write writes answers, the drawn ones a page at a time where there is one.
 func write[T any](a *app, rs []api.Result[T], v view[T]) error {
-	out := a.streams.out
-	switch a.flags.output {
-	case "json":
-		if a.watching {
-			return render.JSONLine(out, envelope(a, rs, v))
-		}
-		return render.JSON(out, envelope(a, rs, v))
-	case "yaml":
-		return render.YAML(out, envelope(a, rs, v))
-	case "name":
-		return render.Names(out, envelope(a, rs, v))
+	if !a.form.drawn() {
+		return writeTo(a.streams.out, a, rs, v)
 	}
-	if len(rs) == 1 && rs[0].Error != nil && !v.isPartial(rs[0].Value) {
+	return a.page(func(out io.Writer) error { return writeTo(out, a, rs, v) })
+}
+
+func writeTo[T any](out io.Writer, a *app, rs []api.Result[T], v view[T]) error {
+	if a.form.drawn() && len(rs) == 1 && rs[0].Error != nil && !v.isPartial(rs[0].Value) {
 		return nil // its line has been said
 	}
-	return v.draw(out, rs, a.renderOptions(v.limit))
+	if a.form.drawn() && a.flags.sortBy == "" && a.flags.limit == 0 && len(a.flags.fields) == 0 {
+		return v.draw(out, rs, a.renderOptions(v.limit))
+	}
+	if v.cuts && a.form.drawn() && a.flags.sortBy == "" && len(a.flags.fields) == 0 {
+		return v.draw(out, rs, a.renderOptions(a.flags.limit))
+	}
+	e, order := envelope(a, rs, v), []int(nil)
+	if a.flags.sortBy != "" {
+		var known bool
+		if order, known = render.Sort(e.Items, a.flags.sortBy); !known && len(e.Items) > 0 {
+			return a.unknownFields(e, strings.TrimPrefix(a.flags.sortBy, "-"))
+		}
+		e.Items = taken(e.Items, order)
+	}
+	if n := a.flags.limit; n > 0 && n < len(e.Items) {
+		e.LeftOut = len(e.Items) - n
+		a.note("%d of %d shown; --limit 0 shows all", n, len(e.Items))
+		e.Items = e.Items[:n]
+	}
+	switch unknown := render.Unknown(e.Items, a.flags.fields); {
+	case len(unknown) > 0:
+		return a.unknownFields(e, unknown...)
+	case !a.form.drawn():
+		return a.encode(out, e)
+	case len(a.flags.fields) > 0 || v.pick == nil || len(rs) > 1:
+		return render.Fields(out, e, a.flags.fields, a.renderOptions(0))
+	}
+	if order == nil {
+		order = allOf(len(e.Items) + e.LeftOut)
+	}
+	picked := []api.Result[T]{{Instance: rs[0].Instance, Value: v.pick(rs[0].Value, order[:len(e.Items)]), Error: rs[0].Error}}
+	return v.draw(out, picked, a.renderOptions(-1))
+}
+
+// unknownFields is the error of fields that no item has.
+func (a *app) unknownFields(e render.Envelope, names ...string) error {
+	have, err := render.Columns(e.Items, false)
+	if err != nil {
+		return err
+	}
+	return &usageError{fmt.Errorf("there is no field %s; there is: %s", strings.Join(names, ", "), strings.Join(have, ", ")), "pulsectl"}
+}
+
+// taken are elements in an order, those that are in it.
+func taken[E any](all []E, order []int) []E {
+	out := make([]E, len(order))
+	for i, at := range order {
+		out[i] = all[at]
+	}
+	return out
+}
+
+func allOf(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i
+	}
+	return out
+}
+
+// note tells something about a result on standard error, unless that is to be
+// quiet.
+func (a *app) note(format string, args ...any) {
+	if !a.flags.quiet {
+		fmt.Fprintf(a.streams.err, "%s\n", render.Clean(fmt.Sprintf(format, args...)))
+	}
 }
 
 func envelope[T any](a *app, rs []api.Result[T], v view[T]) render.Envelope {
@@ -105,7 +169,7 @@ func failures[T any](rs []api.Result[T]) (failed []api.Result[struct{}]) {
 func (a *app) report(failed []api.Result[struct{}]) (errs []*api.Error) {
 	for _, f := range failed {
 		fmt.Fprintf(a.streams.err, "pulsectl: %s: %s\n", render.Clean(f.Instance), render.Clean(f.Error.Error()))
-		if hint := hint(f.Error); hint != "" {
+		if hint := hint(f.Error); hint != "" && !a.flags.quiet {
 			fmt.Fprintf(a.streams.err, "  %s\n", hint)
 		}
 		errs = append(errs, f.Error)

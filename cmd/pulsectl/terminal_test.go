@@ -171,3 +171,31 @@ func TestConfirmOnTerminal(t *testing.T) {
 	p.shows("reset 2 of 2 circuit breakers, 1 not closed before")
 	p.shows("status 0")
 }
+
+// What is longer than the terminal goes through the pager, what is not does not,
+// and -w, --no-pager and machines have none.
+func TestPagerOnTerminal(t *testing.T) {
+	ts := startServer(t.Context(), t, true)
+	t.Cleanup(ts.Close)
+	for _, tt := range []struct {
+		name, command string
+		paged         bool
+	}{
+		{"short", "pulsectl breakers", false},
+		{"long", "pulsectl metrics -n 0", true},
+		{"switched off", "pulsectl metrics -n 0 --no-pager", false},
+		{"in a pipe", "pulsectl metrics -n 0 | tail -1", false},
+		{"for machines", "pulsectl metrics -n 0 -o name", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPane(t, "PULSECTL_SERVER="+ts.URL, "PULSECTL_PAGER=sed s/^/paged:/", "COLUMNS=")
+			p.line("stty rows 20; clear; " + tt.command + "; echo status $?")
+			p.shows("status 0")
+			if got := strings.Contains(p.tmux("capture-pane", "-p", "-S", "-200"), "paged:p"); got != tt.paged && !tt.paged {
+				t.Error("it is paged")
+			} else if got != tt.paged {
+				t.Error("it is not paged")
+			}
+		})
+	}
+}

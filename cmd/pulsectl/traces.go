@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,7 +23,11 @@ var tracesView = view[api.TraceList]{
 		}
 		return items
 	},
-	draw:      render.Traces,
+	draw: render.Traces,
+	pick: func(l api.TraceList, order []int) api.TraceList {
+		l.Traces = taken(l.Traces, order)
+		return l
+	},
 	retention: func(l api.TraceList) *api.Retention { return l.Retention },
 }
 
@@ -35,6 +40,7 @@ func newTracesCmd(a *app) *cobra.Command {
 	}
 	list := newTracesListCmd(a)
 	cmd.RunE = list.RunE
+	cmd.Annotations = list.Annotations
 	cmd.Flags().AddFlagSet(list.Flags())
 	cmd.AddCommand(list, newTracesShowCmd(a), newTracesDiffCmd(a), newTracesCleanupCmd(a))
 	cmd.AddCommand(newTracesTailCmd(a), newTracesStatsCmd(a), newTracesServicesCmd(a), newTracesExportCmd(a), newTracesImportCmd(a))
@@ -57,7 +63,9 @@ func newTracesListCmd(a *app) *cobra.Command {
 		Short: "List traces, the newest first",
 		Long:  tracesListHelp,
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.traces(cmd.Context(), q) },
+
+		Annotations: map[string]string{ownForms: strings.Join(traceForms, ",")},
+		RunE:        func(cmd *cobra.Command, _ []string) error { return a.traces(cmd.Context(), q) },
 	}
 	fs := cmd.Flags()
 	fs.IntVarP(&q.Limit, "limit", "n", 20, "traces of each server, 1 to 1000; to 100 with --spans")

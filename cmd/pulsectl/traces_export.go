@@ -114,15 +114,6 @@ func (a *app) traceForm() string {
 	return ""
 }
 
-// checkTraceForm refuses -o of such a form where there are no traces to write,
-// before anything is asked or done.
-func (a *app) checkTraceForm(command string) error {
-	if a.traceForm() == "" || slices.Contains([]string{"pulsectl traces", "pulsectl traces list", "pulsectl traces show"}, command) {
-		return nil
-	}
-	return fmt.Errorf("output %q: only traces list and show write it; want one of %s", a.flags.output, strings.Join(outputForms, ", "))
-}
-
 // exportListed writes the traces of lists in the form of -o.
 func (a *app) exportListed(ctx context.Context, rs []api.Result[api.TraceList]) error {
 	if failed := a.report(failures(rs)); len(failed) > 0 {
@@ -217,8 +208,7 @@ func (a *app) importTraces(ctx context.Context, file string) error {
 		return &usageError{fmt.Errorf("%s: %w", file, err), "pulsectl traces import"}
 	}
 	if a.flags.dryRun {
-		_, err := fmt.Fprintf(a.streams.out, "would import %s (%s)\n", contents(data), format)
-		return err
+		return show(a, local(file, imported{Spans: int64(data.Spans()), DryRun: true}), importView(data, format))
 	}
 	rs, err := ask(ctx, a, func(c *client.Client, ctx context.Context) (imported, error) { return bring(ctx, c, data) })
 	if err != nil {

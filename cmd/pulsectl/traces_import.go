@@ -18,6 +18,7 @@ type imported struct {
 	Spans    int64    `json:"spans"`    // kept, or there already
 	Rejected int64    `json:"rejected"` // not kept
 	Why      string   `json:"why,omitempty"`
+	DryRun   bool     `json:"dry_run,omitempty"` // this is what is in the file
 }
 
 // importBatch is how many spans go in one request.
@@ -76,7 +77,11 @@ func importView(data traceformat.Data, format traceformat.Format) view[imported]
 		},
 		draw: func(w io.Writer, rs []api.Result[imported], o render.Options) error {
 			return render.Done(w, rs, func(im imported) string {
-				line := fmt.Sprintf("imported %s, %s (%s)", render.Plural(len(ids), "trace"), render.Plural(int(im.Spans), "span"), format)
+				verb := "imported"
+				if im.DryRun {
+					verb = "would import"
+				}
+				line := fmt.Sprintf(verb+" %s, %s (%s)", render.Plural(len(ids), "trace"), render.Plural(int(im.Spans), "span"), format)
 				if im.Rejected > 0 {
 					line += fmt.Sprintf("; %d not kept: %s", im.Rejected, render.Clean(im.Why))
 				}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +40,8 @@ func newTracesShowCmd(a *app) *cobra.Command {
 		Short: "Show the waterfall of one trace",
 		Long:  tracesShowHelp,
 		Args:  cobra.ExactArgs(1),
+
+		Annotations: map[string]string{ownForms: strings.Join(traceForms, ",")},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Span == "" && cmd.Flags().Changed("span") {
 				return &usageError{errors.New("span: an empty id names no span"), "pulsectl traces show"}

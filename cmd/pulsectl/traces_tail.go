@@ -58,10 +58,8 @@ type traceTail struct {
 
 // tailTraces follows each server until all have failed, or ctx is done.
 func (a *app) tailTraces(ctx context.Context, q client.TraceQuery) error {
-	switch a.flags.output {
-	case "table", "wide", "json", "name":
-	default:
-		return &usageError{fmt.Errorf("output %s: traces that are followed come as table, wide, json or name", a.flags.output), "pulsectl traces tail"}
+	if err := a.checkStream("pulsectl traces tail"); err != nil {
+		return err
 	}
 	cs, err := a.clients(ctx)
 	if err != nil {
@@ -92,11 +90,7 @@ func (f *traceTail) write(instance string, t api.Trace) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out := f.streams.out
-	switch f.flags.output {
-	case "json":
-		return render.JSONLine(out, render.Item{Instance: instance, Name: t.TraceID, Value: t})
-	case "name":
-		_, err := fmt.Fprintln(out, render.Clean(t.TraceID))
+	if done, err := f.streamed(render.Item{Instance: instance, Name: t.TraceID, Value: t}); done {
 		return err
 	}
 	o := f.renderOptions(0)

@@ -55,7 +55,7 @@ func (a *app) watch(ctx context.Context, every time.Duration, once func(context.
 	}
 	file, _ := a.streams.out.(*os.File)
 	_, tty := terminal(a.streams.out)
-	repaint := tty && a.flags.output != "json" && a.flags.output != "yaml"
+	repaint := tty && a.form.drawn()
 	if repaint {
 		io.WriteString(file, "\x1b[?25l\x1b[2J") // no cursor, an empty screen
 		defer io.WriteString(file, "\x1b[?25h")
@@ -82,10 +82,10 @@ func (a *app) frame(ctx context.Context, file *os.File, repaint, first bool, onc
 	if repaint {
 		now.streams.out, now.streams.err = frame, frame
 	} else if !first {
-		switch a.flags.output {
-		case "yaml":
+		switch {
+		case a.form.name == "yaml":
 			fmt.Fprintln(a.streams.out, "---")
-		case "table", "wide":
+		case a.form.drawn():
 			fmt.Fprintln(a.streams.out)
 		}
 	}

@@ -30,9 +30,16 @@ func Breakers(w io.Writer, rs []api.Result[api.Breakers], o Options) error {
 		{name: "P95", right: true, drop: 4}, {name: "FAILURES/S, 1m", drop: 5},
 		{name: "FOR", right: true, drop: 2}, {name: "NEXT", drop: 6},
 	}
+	shown, total := 0, 0
 	err := fleetTable(s, rs, cols, func(all api.Breakers) [][]string {
 		var rows [][]string
-		for _, b := range worstFirst(all) {
+		worst := worstFirst(all)
+		total += len(worst)
+		if left := o.Limit - shown; o.Limit > 0 && len(worst) > left {
+			worst = worst[:left]
+		}
+		shown += len(worst)
+		for _, b := range worst {
 			rows = append(rows, s.breakerRow(b))
 		}
 		return rows
@@ -41,6 +48,7 @@ func Breakers(w io.Writer, rs []api.Result[api.Breakers], o Options) error {
 		return err
 	}
 	s.breakerScopes(rs)
+	s.leftOut(shown, total, "circuit breakers")
 	if len(states) == 0 && answered(rs) > 0 {
 		s.line(s.muted.Render("No circuit breakers."))
 	}

@@ -3,10 +3,9 @@ package render
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"time"
-
-	"github.com/goccy/go-yaml"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
@@ -20,6 +19,7 @@ type Envelope struct {
 	Unit       string         `json:"unit,omitempty"` // of a profile's values
 	ObservedAt time.Time      `json:"observedAt"`
 	Items      []Item         `json:"items"`
+	LeftOut    int            `json:"leftOut,omitempty"` // items that --limit cut off
 	Errors     []Failure      `json:"errors"`
 	Retention  *api.Retention `json:"retention,omitempty"` // what the server keeps and lost, where that limits the items
 }
@@ -30,23 +30,34 @@ type Item struct {
 	Instance string
 	Name     string // what -o name prints
 	Value    any    // encodes as a JSON object
+
+	raw []byte // the whole in JSON, once it has been asked for
 }
 
 // MarshalJSON puts the instance into the value's own object.
 func (i Item) MarshalJSON() ([]byte, error) {
+	err := i.encode()
+	return i.raw, err
+}
+
+func (i *Item) encode() error {
+	if i.raw != nil {
+		return nil
+	}
 	body, err := marshal(i.Value)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	head, err := marshal(i.Instance)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	out := append([]byte(`{"instance":`), head...)
 	if len(body) > 2 { // more than {}
 		out = append(out, ',')
 	}
-	return append(out, body[1:]...), nil
+	i.raw = append(out, body[1:]...)
+	return nil
 }
 
 // Failure is an instance that could not be asked, or said no.
@@ -92,11 +103,25 @@ func YAML(w io.Writer, e Envelope) error {
 	if err != nil {
 		return err
 	}
-	out, err := yaml.JSONToYAML(b)
+	out, err := yamlOf(b)
 	if err != nil {
 		return err
 	}
 	_, err = w.Write(out)
+	return err
+}
+
+// YAMLDocument writes an item of a stream as a document of its own.
+func YAMLDocument(w io.Writer, v any) error {
+	b, err := marshal(v)
+	if err != nil {
+		return err
+	}
+	out, err := yamlOf(b)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append([]byte("---\n"), out...))
 	return err
 }
 
@@ -118,5 +143,31 @@ func marshal(v any) ([]byte, error) {
 	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return inert(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
+}
+
+// inert escapes what encoding/json leaves as it is and terminals may act on: DEL
+// and the control characters from U+0080 to U+009F, which stand in strings only.
+func inert(b []byte) []byte {
+	active := func(i int) bool { return b[i] == 0x7f || b[i] == 0xc2 && i+1 < len(b) && b[i+1] < 0xa0 }
+	at := 0
+	for at < len(b) && !active(at) {
+		at++
+	}
+	if at == len(b) {
+		return b
+	}
+	out := append([]byte(nil), b[:at]...)
+	for ; at < len(b); at++ {
+		switch {
+		case !active(at):
+			out = append(out, b[at])
+		case b[at] == 0x7f:
+			out = append(out, `\u007f`...)
+		default:
+			at++
+			out = fmt.Appendf(out, `\u%04x`, b[at])
+		}
+	}
+	return out
 }

@@ -36,6 +36,7 @@ type Options struct {
 	Color     Color
 	Light     bool           // the terminal's background
 	Wide      bool           // drop and cut nothing
+	ASCII     bool           // no other characters, for terminals that have none
 	NoHeaders bool           // tables without their header, title and totals
 	Limit     int            // rows shown; 0 means the screen's own default, negative all
 	Now       time.Time      // what ages are counted to
@@ -59,6 +60,9 @@ func newScreen(w io.Writer, o Options) *screen {
 	o.Width = max(o.Width, 20)
 	if o.Zone == nil {
 		o.Zone = time.UTC
+	}
+	if o.ASCII {
+		w = &asciiWriter{w: w}
 	}
 	r := lipgloss.NewRenderer(io.Discard)
 	r.SetColorProfile([...]termenv.Profile{termenv.Ascii, termenv.ANSI, termenv.ANSI256, termenv.TrueColor}[o.Color])
