@@ -78,6 +78,7 @@ func (a *app) rootCmd() *cobra.Command {
 		newCacheCmd(a), newMetricsCmd(a), newAPICmd(a), newContextCmd(a), newConfigCmd(a), newVersionCmd(a),
 	)
 	addExamples(root)
+	a.addCompletions(root)
 	return root
 }
 
