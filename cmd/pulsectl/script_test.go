@@ -62,6 +62,7 @@ func TestScripts(t *testing.T) {
 			env.Defer(func() { first.Close(); second.Close() })
 			env.Values["redis"] = new(scriptedRedis)
 			startPythons(env, t)
+			startFaulty(env)
 			startShop(ctx, env, t)
 			startExporter(env)
 			return nil
