@@ -21,7 +21,7 @@ type view[T any] struct {
 	unit      func(T) string         // of the items' values, where they have one; nil for others
 	limit     int                    // rows to draw; see render.Options.Limit
 	pick      func(T, []int) T       // the answer with those items in that order; nil where a drawer orders by itself
-	cuts      bool                   // the drawer itself leaves out what is beyond the limit, in its own order
+	cuts      bool                   // the drawer orders by itself, or by render.Options.Order, and leaves out what is beyond the limit
 	partial   func(T) bool           // tells whether an answer beside an error has things to show; nil for never
 }
 
@@ -76,7 +76,9 @@ func writeTo[T any](out io.Writer, a *app, rs []api.Result[T], v view[T]) error 
 	}
 	if n := a.flags.limit; n > 0 && n < len(e.Items) {
 		e.LeftOut = len(e.Items) - n
-		a.note("%d of %d shown; --limit 0 shows all", n, len(e.Items))
+		if !v.cuts || !a.form.drawn() { // such a drawer says so itself
+			a.note("%d of %d shown; --limit 0 shows all", n, len(e.Items))
+		}
 		e.Items = e.Items[:n]
 	}
 	switch unknown := render.Unknown(e.Items, a.flags.fields); {
@@ -84,14 +86,26 @@ func writeTo[T any](out io.Writer, a *app, rs []api.Result[T], v view[T]) error 
 		return a.unknownFields(e, unknown...)
 	case !a.form.drawn():
 		return a.encode(out, e)
+	case v.cuts && len(rs) == 1 && len(a.flags.fields) == 0:
+		return v.draw(out, rs, a.inOrder(e))
 	case len(a.flags.fields) > 0 || v.pick == nil || len(rs) > 1:
-		return render.Fields(out, e, a.flags.fields, a.renderOptions(0))
+		return render.Fields(out, e, a.flags.fields, strings.TrimPrefix(a.flags.sortBy, "-"), a.renderOptions(0))
 	}
 	if order == nil {
 		order = allOf(len(e.Items) + e.LeftOut)
 	}
 	picked := []api.Result[T]{{Instance: rs[0].Instance, Value: v.pick(rs[0].Value, order[:len(e.Items)]), Error: rs[0].Error}}
 	return v.draw(out, picked, a.renderOptions(-1))
+}
+
+// inOrder has a drawer that orders by itself follow the envelope's order.
+func (a *app) inOrder(e render.Envelope) render.Options {
+	o := a.renderOptions(a.flags.limit)
+	o.Order = []string{}
+	for _, it := range e.Items {
+		o.Order = append(o.Order, it.Name)
+	}
+	return o
 }
 
 // unknownFields is the error of fields that no item has.

@@ -30,10 +30,14 @@ func Breakers(w io.Writer, rs []api.Result[api.Breakers], o Options) error {
 		{name: "P95", right: true, drop: 4}, {name: "FAILURES/S, 1m", drop: 5},
 		{name: "FOR", right: true, drop: 2}, {name: "NEXT", drop: 6},
 	}
-	shown, total := 0, 0
+	shown, total, rank := 0, 0, map[string]int{}
+	for i, name := range o.Order {
+		rank[name] = i - len(o.Order) // before those that it does not name
+	}
 	err := fleetTable(s, rs, cols, func(all api.Breakers) [][]string {
 		var rows [][]string
 		worst := worstFirst(all)
+		slices.SortStableFunc(worst, func(a, b api.Breaker) int { return cmp.Compare(rank[a.Name], rank[b.Name]) })
 		total += len(worst)
 		if left := o.Limit - shown; o.Limit > 0 && len(worst) > left {
 			worst = worst[:left]

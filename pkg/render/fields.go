@@ -168,8 +168,9 @@ func Unknown(items []Item, columns []string) (out []string) {
 }
 
 // Fields draws the items of an envelope as a table of some of their members,
-// with a line for each instance that failed.
-func Fields(w io.Writer, e Envelope, columns []string, o Options) error {
+// with a line for each instance that failed. Without columns it is as many as
+// there is room for, by, the one that the items are sorted by, among them.
+func Fields(w io.Writer, e Envelope, columns []string, by string, o Options) error {
 	s := newScreen(w, o)
 	names := columns
 	if len(names) == 0 {
@@ -180,12 +181,16 @@ func Fields(w io.Writer, e Envelope, columns []string, o Options) error {
 		if one := oneInstance(e); one {
 			names = slices.DeleteFunc(names, func(n string) bool { return n == "instance" })
 		}
+		if by != "" {
+			names = slices.DeleteFunc(names, func(n string) bool { return n == by })
+			names = slices.Insert(names, min(2, len(names)), by)
+		}
 	}
 	rows := make([][]string, len(e.Items))
 	cols := make([]column, len(names))
 	for i, name := range names {
 		cols[i] = column{name: strings.ToUpper(clean(name)), flex: true, right: len(e.Items) > 0}
-		if len(columns) == 0 && i > 0 {
+		if len(columns) == 0 && i > 0 && name != by {
 			cols[i].drop = i
 		}
 		for r := range e.Items {

@@ -42,7 +42,7 @@ func TestFormsAreInert(t *testing.T) {
 		"csv":    func(w *bytes.Buffer, e render.Envelope) error { return render.CSV(w, e, nil, true) },
 		"env":    func(w *bytes.Buffer, e render.Envelope) error { return render.Env(w, e, nil) },
 		"name":   func(w *bytes.Buffer, e render.Envelope) error { return render.Names(w, e) },
-		"fields": func(w *bytes.Buffer, e render.Envelope) error { return render.Fields(w, e, nil, render.Options{}) },
+		"fields": func(w *bytes.Buffer, e render.Envelope) error { return render.Fields(w, e, nil, "", render.Options{}) },
 	} {
 		var out bytes.Buffer
 		if err := write(&out, hostileEnvelope()); err != nil {

@@ -38,6 +38,7 @@ type Options struct {
 	Wide      bool           // drop and cut nothing
 	ASCII     bool           // no other characters, for terminals that have none
 	NoHeaders bool           // tables without their header, title and totals
+	Order     []string       // names, in the order of their rows, for a drawer that orders by itself; nil leaves it to it
 	Limit     int            // rows shown; 0 means the screen's own default, negative all
 	Now       time.Time      // what ages are counted to
 	Zone      *time.Location // of the times shown; nil means UTC
