@@ -16,16 +16,17 @@ import (
 // process describes this process. What a call cannot tell stays zero.
 func (r *Reader) process() api.ProcessInfo {
 	out := api.ProcessInfo{PID: os.Getpid(), CPUPercent: r.CPUPercent()}
-	if m, err := r.self.MemoryInfo(); err == nil && m != nil {
+	self := r.self()
+	if m, err := self.MemoryInfo(); err == nil && m != nil {
 		out.MemoryRSS, out.MemoryVMS = api.Count(m.RSS), api.Count(m.VMS)
 	}
-	if n, err := r.self.NumThreads(); err == nil {
+	if n, err := self.NumThreads(); err == nil {
 		out.Threads = api.Count(n)
 	}
-	if n, err := r.self.NumFDs(); err == nil {
+	if n, err := self.NumFDs(); err == nil {
 		out.OpenFiles = api.Count(n)
 	}
-	if conns, err := r.self.Connections(); err == nil {
+	if conns, err := self.Connections(); err == nil {
 		out.Connections = api.Count(len(conns))
 	}
 	readRuntime(&out)

@@ -29,7 +29,7 @@ type Options struct {
 // Reader reads this process. Its methods may be called by any goroutine.
 type Reader struct {
 	opts    Options
-	self    *process.Process
+	pid     int32
 	started time.Time // of the process, or of the reader where that is unknown
 
 	mu      sync.Mutex
@@ -37,6 +37,10 @@ type Reader struct {
 	percent float64 // guarded by mu; between the latest two samples
 	sampled bool    // guarded by mu; percent is from samples
 }
+
+// self is this process as gopsutil sees it, anew each time: it keeps what it reads
+// in the value, without a lock.
+func (r *Reader) self() *process.Process { return &process.Process{Pid: r.pid} }
 
 // usage is the processor time used up to an instant.
 type usage struct {
@@ -53,7 +57,7 @@ func New(o Options) (*Reader, error) {
 	}
 	o.CgroupRoot = cmp.Or(o.CgroupRoot, "/sys/fs/cgroup")
 	o.Dir = cmp.Or(o.Dir, ".")
-	r := &Reader{opts: o, self: self, started: time.Now()}
+	r := &Reader{opts: o, pid: self.Pid, started: time.Now()}
 	if ms, err := self.CreateTime(); err == nil && ms > 0 && time.UnixMilli(ms).Before(r.started) {
 		r.started = time.UnixMilli(ms)
 	}
@@ -120,7 +124,7 @@ func percentOf(used, passed time.Duration) float64 {
 
 // cpuTime is the processor time the process has used, in user and kernel.
 func (r *Reader) cpuTime() (time.Duration, error) {
-	t, err := r.self.Times()
+	t, err := r.self().Times()
 	if err != nil {
 		return 0, err
 	}
@@ -132,7 +136,7 @@ func (r *Reader) cpuTime() (time.Duration, error) {
 
 // RSS returns the resident set in bytes, 0 where the platform does not tell.
 func (r *Reader) RSS() uint64 {
-	m, err := r.self.MemoryInfo()
+	m, err := r.self().MemoryInfo()
 	if err != nil || m == nil {
 		return 0
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -128,4 +129,18 @@ func TestCgroupVersion1(t *testing.T) {
 	if p.CgroupMemoryLimit.Value() != 1<<30 || p.CgroupCPUQuota == nil || *p.CgroupCPUQuota != 0.5 {
 		t.Errorf("limits = %v, %v, want 1 GiB and half a core", p.CgroupMemoryLimit.Value(), p.CgroupCPUQuota)
 	}
+}
+
+// Many may ask at once, as a fleet's operators do; the race detector watches.
+func TestAskedAtOnce(t *testing.T) {
+	r := reader(t, process.Options{})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if p := r.Info().Process; p.Threads == 0 || p.MemoryRSS == 0 {
+				t.Errorf("info = %+v", p)
+			}
+		})
+	}
+	wg.Wait()
 }
