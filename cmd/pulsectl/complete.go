@@ -210,7 +210,7 @@ func liveProfiles(ctx context.Context, c *client.Client) (out []word, err error)
 }
 
 func liveMetrics(ctx context.Context, c *client.Client) (out []word, err error) {
-	all, err := c.Metrics(ctx)
+	all, err := c.Metrics(ctx, client.MetricQuery{Count: true})
 	for _, f := range all {
 		out = append(out, word{f.Name, f.Help})
 	}
