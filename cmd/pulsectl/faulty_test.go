@@ -228,3 +228,19 @@ func TestInterrupt(t *testing.T) {
 		isInert(t, strings.Join(args, " "), said.String())
 	}
 }
+
+// A terminal of twenty columns, or of one, is drawn for like any other.
+func TestNarrowTerminals(t *testing.T) {
+	ts := startServer(t.Context(), t, true)
+	t.Cleanup(ts.Close)
+	env := map[string]string{"PULSECTL_SERVER": ts.URL}
+	for _, command := range append(questions, "context list", "config view", "breakers --columns name,state", "breakers --sort-by name -s "+ts.URL+",http://127.0.0.1:1") {
+		wide, _, want := asked(t, env, strings.Fields(command)...)
+		for _, width := range []string{"1", "20", "60", "250"} {
+			out, said, status := asked(t, env, append(strings.Fields(command), "--width", width, "--color", "always")...)
+			if status != want || (out == "") != (wide == "") {
+				t.Errorf("%s in %s columns: status %d, want %d: %s%s", command, width, status, want, out, said)
+			}
+		}
+	}
+}
