@@ -89,6 +89,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if aims {
 		if err := a.aim(cmd); err != nil {
 			a.started = true
+			if cmd.CommandPath() == execCommand {
+				return &usageError{err, execCommand}
+			}
 			return err
 		}
 	}

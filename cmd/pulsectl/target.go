@@ -44,9 +44,7 @@ func (a *app) aim(cmd *cobra.Command) error {
 	a.target = target{file: file, name: a.flags.context, sources: map[string]string{}}
 	flags := cmd.Flags()
 	named := flags.Changed("server") || a.getenv("PULSECTL_SERVER") != "" && !flags.Changed("context")
-	others := named && slices.ContainsFunc(a.flags.servers, func(s string) bool {
-		return !slices.Contains(file.Contexts[file.Current].Servers, s)
-	})
+	others := named && slices.ContainsFunc(a.flags.servers, func(s string) bool { return !owns(file.Contexts[file.Current], s) })
 	if a.target.name == "" && !others && !flags.Changed("context") {
 		a.target.name = file.Current
 	}
@@ -94,7 +92,7 @@ func (a *app) clients(ctx context.Context) ([]*client.Client, error) {
 		return nil, err
 	}
 	fleet, err := client.InstancesWith(ctx, a.flags.servers, func(server string) client.Options {
-		if slices.Contains(a.target.context.Servers, server) {
+		if owns(a.target.context, server) {
 			return own
 		}
 		return others
@@ -107,6 +105,12 @@ func (a *app) clients(ctx context.Context) ([]*client.Client, error) {
 	}
 	a.fleet, err = a.chosen(fleet)
 	return a.fleet, err
+}
+
+// owns tells whether a server is one of a context's.
+func owns(c contexts.Context, server string) bool {
+	plain := func(s string) string { return strings.TrimRight(strings.TrimSpace(s), "/") }
+	return slices.ContainsFunc(c.Servers, func(s string) bool { return plain(s) == plain(server) })
 }
 
 // chosen are the servers that --instance picks.
@@ -143,7 +147,7 @@ func (a *app) clientOptions(ctx context.Context) (own, others client.Options, er
 		return own, others, err
 	}
 	own = others
-	if !slices.ContainsFunc(a.flags.servers, func(s string) bool { return slices.Contains(a.target.context.Servers, s) }) {
+	if !slices.ContainsFunc(a.flags.servers, func(s string) bool { return owns(a.target.context, s) }) {
 		return own, others, nil
 	}
 	if own.Token == "" {

@@ -55,6 +55,9 @@ func TestTokensStayWithTheirServers(t *testing.T) {
 	if want := "by_Bearer_sesame\nby_\n"; out != want || status != 0 {
 		t.Errorf("status %d, tokens %q, want %q", status, out, want)
 	}
+	if out, _, _ := asked(t, env, "breakers", "-c", "prod", "-s", own.URL+"/", "-o", "name"); out != "by_Bearer_sesame\n" {
+		t.Errorf("with a slash at its end: %q", out)
+	}
 	env["PULSECTL_TOKEN"] = "mine"
 	out, _, _ = asked(t, env, "breakers", "-c", "prod", "-s", own.URL, "-s", other.URL, "-o", "name")
 	if want := "by_Bearer_mine\nby_Bearer_mine\n"; out != want {
