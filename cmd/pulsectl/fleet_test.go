@@ -43,12 +43,10 @@ func replicas(t *testing.T, dead http.HandlerFunc) (servers string) {
 // Five that hang cost one deadline in all.
 func TestFleetWithHangingMembers(t *testing.T) {
 	servers := replicas(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	for _, command := range []string{"breakers", "status"} {
-		begun := time.Now()
-		out, said, status := asked(t, map[string]string{"PULSECTL_SERVER": servers}, command, "-o", "json", "--request-timeout", "5s")
-		if took := time.Since(begun); status != exitPartial || took > 9*time.Second || strings.Count(said, "no answer in time") != 5 || strings.Count(out, "no answer in time") != 5 {
-			t.Errorf("%s: status %d in %v: %.600s", command, status, took, said)
-		}
+	begun := time.Now()
+	out, said, status := asked(t, map[string]string{"PULSECTL_SERVER": servers}, "breakers", "-o", "json", "--request-timeout", "3s")
+	if took := time.Since(begun); status != exitPartial || took > 8*time.Second || strings.Count(said, "no answer in time") != 5 || strings.Count(out, "no answer in time") != 5 {
+		t.Errorf("status %d in %v: %.600s", status, took, said)
 	}
 }
 
