@@ -31,15 +31,15 @@ const (
 // word is something that may come next on a command line.
 type word struct{ Text, About string }
 
-// live asks a server for the words that a command takes.
-type live func(context.Context, *client.Client) ([]word, error)
+// wordsOf asks a server for the words that a command takes.
+type wordsOf func(context.Context, *client.Client) ([]word, error)
 
 // addCompletions gives the commands that take names of what is on a server, or in
 // the configuration, those names.
 func (a *app) addCompletions(root *cobra.Command) {
 	for path, c := range map[string]struct {
-		most int // arguments; 0 means any number
-		live live
+		most  int // arguments; 0 means any number
+		words wordsOf
 	}{
 		"breakers show": {1, liveBreakers}, "breakers events": {1, liveBreakers}, "breakers reset": {0, liveBreakers}, "breakers open": {0, liveBreakers},
 		"breakers disable": {0, liveBreakers}, "breakers enable": {0, liveBreakers}, "breakers exec": {1, liveBreakers},
@@ -51,7 +51,7 @@ func (a *app) addCompletions(root *cobra.Command) {
 		if err != nil || cmd.CommandPath() != "pulsectl "+path {
 			continue
 		}
-		cmd.ValidArgsFunction = a.completion(path, c.most, c.live)
+		cmd.ValidArgsFunction = a.completion(path, c.most, c.words)
 	}
 	names := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return a.contextNames(), cobra.ShellCompDirectiveNoFileComp
@@ -75,7 +75,7 @@ func (a *app) addCompletions(root *cobra.Command) {
 
 // completion offers what servers have, for so many arguments. It says nothing of
 // what goes wrong.
-func (a *app) completion(question string, most int, ask live) cobra.CompletionFunc {
+func (a *app) completion(question string, most int, ask wordsOf) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, begun string) (out []string, _ cobra.ShellCompDirective) {
 		directive := cobra.ShellCompDirectiveNoFileComp
 		if strings.HasPrefix(question, "traces") || question == "profiles top" {
@@ -94,7 +94,7 @@ func (a *app) completion(question string, most int, ask live) cobra.CompletionFu
 }
 
 // words are those of every server that answers in time, or of a moment ago.
-func (a *app) words(cmd *cobra.Command, question string, ask live) []word {
+func (a *app) words(cmd *cobra.Command, question string, ask wordsOf) []word {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeTime)
 	defer cancel()
 	a.streams.err = io.Discard

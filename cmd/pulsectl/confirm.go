@@ -16,6 +16,7 @@ var changes = map[string]bool{
 	"pulsectl breakers reset": true, "pulsectl breakers reset-all": true,
 	"pulsectl breakers open": true, "pulsectl breakers disable": true, "pulsectl breakers enable": true, execCommand: false,
 	"pulsectl traces cleanup": true, "pulsectl traces import": false,
+	"pulsectl profiles upload":  false,
 	"pulsectl profiles capture": false, "pulsectl profiles enable": false, "pulsectl profiles disable": false, "pulsectl profiles cleanup": true,
 	"pulsectl cache clear": true,
 }

@@ -17,7 +17,7 @@ import (
 // for it goes by its method.
 var changing = []string{
 	"breakers reset x", "breakers reset-all", "breakers open x -y", "breakers disable x -y", "breakers enable x", "breakers exec x -- true", "traces cleanup", "traces import x",
-	"profiles capture", "profiles enable", "profiles disable", "profiles cleanup", "cache clear memory -y", "cache clear redis x*", "api POST /x", "api DELETE /x",
+	"profiles upload x", "profiles capture", "profiles enable", "profiles disable", "profiles cleanup", "cache clear memory -y", "cache clear redis x*", "api POST /x", "api DELETE /x",
 }
 
 // The table of what changes something has each command that has a row here, and

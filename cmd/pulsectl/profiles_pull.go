@@ -86,6 +86,9 @@ func (a *app) uploadProfile(ctx context.Context, file string, o uploadOptions) e
 
 // bringProfile uploads a profile to every server, or says what would be.
 func (a *app) bringProfile(ctx context.Context, d profileData, o uploadOptions) error {
+	if err := a.mayChange(false); err != nil {
+		return err
+	}
 	what, err := d.contents()
 	switch {
 	case err != nil:
