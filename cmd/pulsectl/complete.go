@@ -44,11 +44,12 @@ func (a *app) addCompletions(root *cobra.Command) {
 		"breakers show": {1, liveBreakers}, "breakers events": {1, liveBreakers}, "breakers reset": {0, liveBreakers}, "breakers open": {0, liveBreakers},
 		"breakers disable": {0, liveBreakers}, "breakers enable": {0, liveBreakers}, "breakers exec": {1, liveBreakers},
 		"traces show": {1, liveTraces}, "traces diff": {2, liveTraces}, "traces export": {0, liveTraces},
-		"profiles show": {1, liveProfiles}, "profiles top": {1, liveProfiles},
+		"profiles show": {1, liveProfiles}, "profiles top": {1, liveProfiles}, "profiles flame": {1, liveProfiles}, "profiles tree": {1, liveProfiles},
+		"profiles tags": {1, liveProfiles}, "profiles export": {1, liveProfiles}, "profiles diff": {2, liveProfiles},
 		"metrics get": {1, liveMetrics}, "metrics list": {1, liveMetrics}, "health": {1, liveChecks},
 	} {
 		cmd, _, err := root.Find(strings.Fields(path))
-		if err != nil || cmd.CommandPath() != "pulsectl "+path {
+		if err != nil || cmd.CommandPath() != "pulsectl "+path || cmd.ValidArgsFunction != nil {
 			continue
 		}
 		cmd.ValidArgsFunction = a.completion(path, c.most, c.words)
@@ -78,7 +79,7 @@ func (a *app) addCompletions(root *cobra.Command) {
 func (a *app) completion(question string, most int, ask wordsOf) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, begun string) (out []string, _ cobra.ShellCompDirective) {
 		directive := cobra.ShellCompDirectiveNoFileComp
-		if strings.HasPrefix(question, "traces") || question == "profiles top" {
+		if strings.HasPrefix(question, "traces") || strings.HasPrefix(question, "profiles") {
 			directive = cobra.ShellCompDirectiveDefault // a file's name does as well
 		}
 		if most > 0 && len(args) >= most {
