@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -43,7 +44,8 @@ func (m *Monitor) Quiet(next http.Handler) http.Handler {
 func (m *Monitor) record(next http.Handler, traced func(path string) bool, rt *route) http.Handler {
 	_, routes := next.(*http.ServeMux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rq := &request{m: m, start: m.clock.now(), routed: routes, route: rt}
+		rq := &request{m: m, start: m.clock.now(), routed: routes}
+		rq.route.Store(rt)
 		rq.rw.ResponseWriter = w
 		m.Metrics.Begin()
 		if traced(r.URL.Path) {
@@ -69,12 +71,15 @@ type request struct {
 	trace    tracing.TraceID
 	headers  [2]string // the values of those that the answer gets
 	span     tracing.Span
-	route    *route // nil until it is known
 	handle   profiling.Handle
 	traced   bool
 	routed   bool   // next is a mux: a request without a pattern has no route
 	returned bool   // next has, without a panic
 	panicked string // the type of a panic that the API's own handler recovered
+
+	// route is nil until it is known. It is atomic because a handler that was too
+	// late for an [http.TimeoutHandler] may note it while the request ends.
+	route atomic.Pointer[route]
 }
 
 type requestKey struct{}

@@ -1,6 +1,7 @@
 package monitoring
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 
@@ -34,7 +35,7 @@ func (h *handled) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.alone.ServeHTTP(w, r)
 		return
 	}
-	rq.route = h.route
+	rq.route.Store(h.route)
 	h.next.ServeHTTP(w, r)
 }
 
@@ -49,10 +50,10 @@ type route struct {
 
 func (m *Monitor) route(pattern string) *route {
 	pattern = strings.Clone(pattern)
-	rt := &route{pattern: pattern, metrics: m.Metrics.Route(pattern), endpoint: endpoint(pattern)}
-	if method, _, ok := strings.Cut(pattern, " "); ok {
-		rt.method = method
-		rt.name = spanName(method, pattern)
+	method, path := metric.CutMethod(pattern)
+	rt := &route{pattern: pattern, metrics: m.Metrics.Route(pattern), method: method, endpoint: cmp.Or(path, metric.Unmatched)}
+	if method != "" {
+		rt.name = method + " " + rt.endpoint
 	}
 	return rt
 }
@@ -68,8 +69,8 @@ func (rt *route) spanName(method string) string {
 // found returns the route that the request took: the one that a handler of
 // [Monitor.Handle] noted, or by the pattern that a mux left.
 func (rq *request) found(status int) *route {
-	if rq.route != nil {
-		return rq.route
+	if rt := rq.route.Load(); rt != nil {
+		return rt
 	}
 	return rq.m.routes.get(rq.pattern(status), rq.m.route)
 }
@@ -88,25 +89,5 @@ func (rq *request) pattern(status int) string {
 	return pattern
 }
 
-// spanName is the method and the route, which a pattern with a method is already.
-func spanName(method, pattern string) string {
-	if verb, rest, ok := strings.Cut(pattern, " "); ok && verb == method && strings.HasPrefix(rest, "/") {
-		return pattern
-	}
-	return method + " " + endpoint(pattern)
-}
-
 // method cuts what a client may make up to the length of a method.
 func method(r *http.Request) string { return r.Method[:min(len(r.Method), 16)] }
-
-// endpoint is a route pattern as label and span name: without its method, and
-// "unmatched" where there is none.
-func endpoint(pattern string) string {
-	if _, path, ok := strings.Cut(pattern, " "); ok {
-		pattern = path
-	}
-	if pattern == "" {
-		return metric.Unmatched
-	}
-	return pattern
-}

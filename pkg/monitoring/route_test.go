@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -251,5 +252,57 @@ func TestSecretsStayOut(t *testing.T) {
 	}
 	if text := exposition(t, s.m); strings.Contains(text, "hush") {
 		t.Error("a secret is in the metrics")
+	}
+}
+
+// A handler that is too late for its time notes its route while the request ends
+// already. The race detector tells whether that is safe.
+func TestHandleBelowATimeout(t *testing.T) {
+	m, err := monitoring.New(monitoring.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var late sync.WaitGroup
+	slow := m.Handle("/slow", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	h := m.Middleware(http.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer late.Done()
+		<-r.Context().Done()
+		slow.ServeHTTP(w, r)
+	}), time.Millisecond, "late"))
+	for range 20 {
+		late.Add(1)
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, httptest.NewRequest("GET", "/slow", nil)); w.Code != http.StatusServiceUnavailable {
+			t.Errorf("status %d, want 503", w.Code)
+		}
+	}
+	late.Wait()
+	if text := exposition(t, m); !strings.Contains(text, "pulse_api_active_connections 0\n") {
+		t.Error("a request is still in flight")
+	}
+}
+
+// A pattern may have any method, with any blanks behind it: the label, the line
+// and the span tell the same path.
+func TestPatternsWithOddMethods(t *testing.T) {
+	s := newService(t, monitoring.Options{})
+	for _, tt := range []struct{ pattern, method, path, endpoint string }{
+		{"GET  /two/{id}", "GET", "/two/1", "/two/{id}"},
+		{"GET\t/tab/{id}", "GET", "/tab/1", "/tab/{id}"},
+		{"PURGE /cache/{id}", "PURGE", "/cache/1", "/cache/{id}"},
+		{"M-SEARCH /devices", "M-SEARCH", "/devices", "/devices"},
+	} {
+		s.mux.HandleFunc(tt.pattern, func(http.ResponseWriter, *http.Request) {})
+		s.raw(t, tt.method+" "+tt.path+" HTTP/1.0\r\n\r\n")
+		s.completed(t, tt.endpoint)
+		label := tt.method
+		if label != "GET" {
+			label = "OTHER"
+		}
+		s.wantMetric(t, `pulse_api_requests_total{endpoint="`+tt.endpoint+`",method="`+label+`",status_code="200"} 1`)
+		page, err := s.m.Traces.Find(tracing.Query{Operation: tt.method + " " + tt.endpoint})
+		if err != nil || page.Total != 1 {
+			t.Errorf("%q: %d traces of %s %s, %v", tt.pattern, page.Total, tt.method, tt.endpoint, err)
+		}
 	}
 }

@@ -102,13 +102,26 @@ func (rs *routes) add(m *Metrics, pattern string) *Route {
 
 // endpointOf returns the label of a pattern: its path, host included.
 func endpointOf(pattern string) string {
-	if method, path, ok := strings.Cut(pattern, " "); ok && methodIndex(method) != otherMethod {
-		pattern = strings.TrimLeft(path, " \t")
-	}
-	if pattern == "" {
+	_, path := CutMethod(pattern)
+	if path == "" {
 		return Unmatched
 	}
-	return strings.Clone(clean(pattern))
+	return strings.Clone(clean(path))
+}
+
+// CutMethod parts a pattern as [http.ServeMux] takes it from its method, which
+// is "" for any. A word before a space is a method if it is one that is known,
+// or if it looks like one and a path follows.
+func CutMethod(pattern string) (method, path string) {
+	i := strings.IndexAny(pattern, " \t")
+	if i < 0 {
+		return "", pattern
+	}
+	method, path = pattern[:i], strings.TrimLeft(pattern[i:], " \t")
+	if methodIndex(method) == otherMethod && (!strings.Contains(path, "/") || strings.Trim(method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") != "") {
+		return "", pattern
+	}
+	return method, path
 }
 
 // Endpoint returns the route's label: its pattern without a method, or
