@@ -15,7 +15,6 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"google.golang.org/protobuf/encoding/protodelim"
@@ -48,10 +47,26 @@ func (m *Metrics) Handler() http.Handler {
 		h.Add("Vary", "Accept-Encoding")
 		h.Set("Content-Type", string(format))
 		h.Set("Process-Start-Time-Unix", started)
+		defer limitWriting(w, r)()
 		out, done := compressed(w, r)
 		defer done()
-		m.write(out, format, namesIn(r))
+		m.write(out, format, namesIn(r), gatherTime(r.Header))
 	})
+}
+
+// maxWriting is what a client may take to read a scrape: its place is another's
+// then.
+const maxWriting = time.Minute
+
+// limitWriting bounds how long an answer is written, unless its server has a
+// bound of its own. undo is for the next answer on the connection.
+func limitWriting(w http.ResponseWriter, r *http.Request) (undo func()) {
+	if s, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok && s.WriteTimeout > 0 {
+		return func() {}
+	}
+	conn := http.NewResponseController(w)
+	_ = conn.SetWriteDeadline(time.Now().Add(maxWriting)) // a writer that has none is no connection
+	return func() { _ = conn.SetWriteDeadline(time.Time{}) }
 }
 
 // refuse answers a scrape beyond those that there is room for.
@@ -79,8 +94,9 @@ func namesIn(r *http.Request) map[string]bool {
 	return names
 }
 
-// write writes a whole scrape: this package's families, then the others.
-func (m *Metrics) write(out io.Writer, format expfmt.Format, names map[string]bool) {
+// write writes a whole scrape: this package's families, then the others, for
+// which it waits.
+func (m *Metrics) write(out io.Writer, format expfmt.Format, names map[string]bool, wait time.Duration) {
 	own, known := map[expfmt.FormatType]int{
 		expfmt.TypeTextPlain: text, expfmt.TypeOpenMetrics: openMetrics, expfmt.TypeProtoDelim: protobuf,
 	}[format.FormatType()]
@@ -93,12 +109,12 @@ func (m *Metrics) write(out io.Writer, format expfmt.Format, names map[string]bo
 		m.fail(gathering, p.failed...)
 		var err error
 		if m.wantsOthers(names) && p.err == nil {
-			others, err = m.others()
+			others, err = m.others(wait)
 		}
 		m.fail(gathering, err)
 	} else { // the debugging forms of protobuf
 		var err error
-		others, err = m.Gather()
+		others, err = m.gather(wait)
 		m.fail(gathering, err)
 	}
 	m.encode(p, format, others)
@@ -124,21 +140,6 @@ func (m *Metrics) wantsOthers(names map[string]bool) bool {
 		}
 	}
 	return false
-}
-
-// others collects the families of other collectors. The error tells of those
-// that could not be, or that have a name of ours.
-func (m *Metrics) others() ([]*dto.MetricFamily, error) {
-	all, err := prometheus.Gatherers{m.own, m.user}.Gather()
-	kept := all[:0]
-	for _, f := range all {
-		if m.taken[f.GetName()] {
-			err = errors.Join(err, fmt.Errorf("family %s is one of the monitoring's own", f.GetName()))
-			continue
-		}
-		kept = append(kept, f)
-	}
-	return kept, err
 }
 
 // encode writes families by client_golang's encoder: each whole or not at all.
@@ -172,7 +173,9 @@ func (m *Metrics) encode(p *page, format expfmt.Format, families []*dto.MetricFa
 
 // Gather collects all families, by name: it makes Metrics a
 // [prometheus.Gatherer]. An error comes beside what could be collected.
-func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
+func (m *Metrics) Gather() ([]*dto.MetricFamily, error) { return m.gather(defaultGatherTime) }
+
+func (m *Metrics) gather(wait time.Duration) ([]*dto.MetricFamily, error) {
 	var b bytes.Buffer
 	p := newPage(&b, protobuf, nil)
 	m.expose(p)
@@ -186,7 +189,7 @@ func (m *Metrics) Gather() ([]*dto.MetricFamily, error) {
 		}
 		all = append(all, f)
 	}
-	others, err := m.others()
+	others, err := m.others(wait)
 	all = append(all, others...)
 	slices.SortFunc(all, func(a, b *dto.MetricFamily) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return all, errors.Join(append(errs, err)...)

@@ -71,6 +71,7 @@ type Metrics struct {
 	info     []string // label values
 	taken    map[string]bool
 	failures *prometheus.CounterVec
+	gathers  chan struct{} // a place for each that runs over user
 	started  time.Time
 	mu       sync.Mutex
 	pools    map[string]pool // guarded by mu
@@ -86,7 +87,7 @@ func New(o Options) (*Metrics, error) {
 		own: prometheus.NewRegistry(), user: prometheus.NewRegistry(),
 		sources: o.Sources, pools: map[string]pool{}, idle: cmp.Or(o.SeriesIdle, time.Hour),
 		info:  []string{clean(o.Version), clean(o.Environment), runtime.Version(), clean(o.Service)},
-		taken: map[string]bool{}, started: time.Now(),
+		taken: map[string]bool{}, started: time.Now(), gathers: make(chan struct{}, maxScrapes),
 	}
 	m.routes.init(m, 2*limit)
 	m.errors = newCounters(m, descErrors, limit)
@@ -128,7 +129,9 @@ func (m *Metrics) register() error {
 // Registry returns the registry in which the service registers collectors of
 // its own. They are scraped after the families of this package and cannot
 // displace them: a family with a name of these is left out and counted in
-// promhttp_metric_handler_errors_total, as is one that cannot be collected.
+// promhttp_metric_handler_errors_total, as is one that cannot be collected. So
+// are all of them where one collector takes longer than the scrape can wait. One
+// that panics ends the process: client_golang runs it in a goroutine of its own.
 func (m *Metrics) Registry() *prometheus.Registry { return m.user }
 
 // Register registers c in [Metrics.Registry].
