@@ -17,7 +17,8 @@ import (
 
 // pythonTraces is a Python server's list: the client's own listing, a fast
 // trace and an older one with a failed span.
-var pythonTraces = fmt.Sprintf(`{"traces":[
+func pythonTraces() string {
+	return fmt.Sprintf(`{"traces":[
 {"trace_id":"aaa-1","request_id":"r","user_id":null,"start_time":%[1]d,"end_time":null,"duration":null,"metadata":{"http.url":"http://h:1/monitoring/traces?limit=100"},"spans":[]},
 {"trace_id":"bbb-2","request_id":"r2","user_id":null,"start_time":%[1]d.5,"end_time":null,"duration":null,"metadata":{"http.method":"GET"},"spans":[
  {"span_id":"s1","parent_span_id":null,"operation_name":"GET /fast","start_time":%[1]d.5,"end_time":null,"duration":null,"tags":{"service.name":"pulse-api","n":7},"logs":[],"status":"ok"}]},
@@ -25,9 +26,10 @@ var pythonTraces = fmt.Sprintf(`{"traces":[
  {"span_id":"s2","parent_span_id":null,"operation_name":"GET /slow","start_time":%[2]d,"end_time":null,"duration":null,"tags":{"service.name":"pulse-api"},"logs":[],"status":"ok"},
  {"span_id":"s3","parent_span_id":"s2","operation_name":"call","start_time":%[2]d,"end_time":%[2]d.25,"duration":0.25,"tags":{},"logs":[{"timestamp":1,"level":"error","message":"Refused"}],"status":"error"}]}
 ],"total_active":3}`, time.Now().Unix()-2, time.Now().Unix()-60)
+}
 
 func TestPythonTraces(t *testing.T) {
-	c, asked := python(t, map[string]string{"GET /monitoring/traces": pythonTraces})
+	c, asked := python(t, map[string]string{"GET /monitoring/traces": pythonTraces()})
 	for _, tt := range []struct {
 		name string
 		q    client.TraceQuery
