@@ -186,38 +186,51 @@ func (m *masker) text(s string) string {
 
 const schemeRunes = "abcdefghijklmnopqrstuvwxyz" // enough: a sign in a scheme is left before it
 
-// url masks the user's password and the secret parameters in a URL, a request
-// target or a query, and leaves each other byte as it is.
+// url masks the user's password, or the user who has none, and the secret
+// parameters in a URL, a request target or a query, and leaves each other byte as
+// it is.
 func (m *masker) url(s string) string {
 	if strings.IndexByte(s, '=') < 0 && strings.IndexByte(s, '@') < 0 {
 		return s // neither a parameter nor a user
 	}
 	if scheme, rest, ok := strings.Cut(s, "://"); ok {
-		host, _, _ := strings.Cut(rest, "/")
+		host := rest
+		if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+			host = rest[:i]
+		}
 		if at := strings.LastIndexByte(host, '@'); at >= 0 {
-			user, _, _ := strings.Cut(host[:at], ":")
-			s = scheme + "://" + user + ":" + masked + rest[at:]
+			user, _, both := strings.Cut(host[:at], ":")
+			if user += ":"; !both {
+				user = "" // a token stands alone
+			}
+			s = scheme + "://" + user + masked + rest[at:]
 		}
 	}
-	before, query, ok := strings.Cut(s, "?")
-	if !ok {
-		if !strings.Contains(s, "=") {
-			return s
+	if strings.IndexByte(s, '=') < 0 {
+		return s
+	}
+	return m.params(s)
+}
+
+// params masks the secret ones of what looks like parameters: of a query, of a
+// fragment, and of a URL that is itself a parameter and not escaped.
+func (m *masker) params(s string) string {
+	var out strings.Builder
+	for s != "" {
+		param, rest := s, ""
+		if i := strings.IndexAny(s, "?&;#"); i >= 0 {
+			param, rest = s[:i], s[i:]
 		}
-		before, query = "", s
-	} else {
-		before += "?"
-	}
-	query, fragment, hasFragment := strings.Cut(query, "#")
-	params := strings.Split(query, "&")
-	for i, p := range params {
-		if name, _, ok := strings.Cut(p, "="); ok && m.secret(name) {
-			params[i] = name + "=" + masked
+		name, _, found := strings.Cut(param, "=")
+		if out.WriteString(name); found && m.secret(name) {
+			out.WriteString("=" + masked)
+		} else {
+			out.WriteString(param[len(name):])
+		}
+		if s = ""; rest != "" {
+			out.WriteByte(rest[0])
+			s = rest[1:]
 		}
 	}
-	s = before + strings.Join(params, "&")
-	if hasFragment {
-		s += "#" + fragment
-	}
-	return s
+	return out.String()
 }

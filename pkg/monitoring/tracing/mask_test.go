@@ -53,3 +53,25 @@ func TestErrorsHoldNoSecret(t *testing.T) {
 		}
 	}
 }
+
+// Secrets are masked wherever a URL may have them, and nothing else is.
+func TestMaskText(t *testing.T) {
+	s := newStore(t, tracing.Options{})
+	for in, want := range map[string]string{
+		"https://u:s3cret@h/a?b=1":                            "https://u:***@h/a?b=1",
+		"https://s3cret@github.com/o/r.git":                   "https://***@github.com/o/r.git",
+		"https://h/login?next=/reset?token=s3cret&x=1":        "https://h/login?next=/reset?token=***&x=1",
+		"https://h/?to=https://i/?a=1&api_key=s3cret#top":     "https://h/?to=https://i/?a=1&api_key=***#top",
+		"https://h/callback#state=7&access_token=s3cret":      "https://h/callback#state=7&access_token=***",
+		"https://h/a;session_id=s3cret;v=2?b=1":               "https://h/a;session_id=***;v=2?b=1",
+		"https://h/?a;token=s3cret":                           "https://h/?a;token=***",
+		"https://h?mail=ada@example.com":                      "https://h?mail=ada@example.com",
+		"https://h/?token=&b==&=c&&":                          "https://h/?token=***&b==&=c&&",
+		"get \"https://h/?token=s3cret\": no; é://?token=s&é": "get \"https://h/?token=***\": no; é://?token=***&é",
+		"no URL, token=kept":                                  "no URL, token=kept",
+	} {
+		if got := s.MaskText(in); got != want {
+			t.Errorf("MaskText(%q)\n= %q\nwant %q", in, got, want)
+		}
+	}
+}
