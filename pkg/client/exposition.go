@@ -37,7 +37,7 @@ func readExposition(r io.Reader, contentType string, f func(*dto.MetricFamily)) 
 		}
 		return readProtobuf(r, f)
 	case expfmt.OpenMetricsType:
-		return readOpenMetrics(r, contentType, f)
+		return readOpenMetrics(r, params["version"], f)
 	}
 	return fmt.Errorf("it is %.100q", kind)
 }
@@ -185,9 +185,14 @@ func readProtobuf(r io.Reader, f func(*dto.MetricFamily)) error {
 }
 
 // readOpenMetrics reads the form that is not asked for, but some servers have
-// no other.
-func readOpenMetrics(r io.Reader, contentType string, f func(*dto.MetricFamily)) error {
-	d := expfmt.NewDecoder(io.LimitReader(r, maxBody), expfmt.Format(contentType))
+// no other. The decoder knows a content type that is written in full alone.
+func readOpenMetrics(r io.Reader, version string, f func(*dto.MetricFamily)) error {
+	switch version {
+	case "", expfmt.OpenMetricsVersion_0_0_1, expfmt.OpenMetricsVersion_1_0_0:
+	default:
+		return fmt.Errorf("OpenMetrics %.20q: want 1.0.0", version)
+	}
+	d := expfmt.NewDecoder(io.LimitReader(r, maxBody), expfmt.FmtOpenMetrics_1_0_0.WithEscapingScheme(model.NoEscaping))
 	for {
 		mf := new(dto.MetricFamily)
 		err := d.Decode(mf)

@@ -253,6 +253,33 @@ func TestFormsOfClientGolang(t *testing.T) {
 	}
 }
 
+// Servers name OpenMetrics with more or less; its exemplars are none of the
+// older form.
+func TestOpenMetricsByAnyName(t *testing.T) {
+	const page = "# TYPE a counter\na_total{b=\"c\"} 5 1.5 # {trace_id=\"x\"} 1 2\n# EOF\n"
+	for kind, want := range map[string]string{
+		"application/openmetrics-text; version=1.0.0; charset=utf-8": "", "application/openmetrics-text": "",
+		"application/openmetrics-text; version=1.0.0": "", "application/openmetrics-text;charset=utf-8;version=0.0.1": "",
+		"application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=values": "",
+		"application/openmetrics-text; version=2.0.0":                                 `OpenMetrics "2.0.0": want 1.0.0`,
+	} {
+		c := exporter(t, "/monitoring/metrics", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			io.WriteString(w, page)
+		})
+		fs, err := c.Metrics(t.Context(), client.MetricQuery{})
+		if want != "" {
+			if err == nil || !strings.HasSuffix(err.Error(), want) {
+				t.Errorf("%s: error %v, want %s", kind, err, want)
+			}
+			continue
+		}
+		if err != nil || len(fs) != 1 || fs[0].Name != "a_total" || fs[0].Type != "counter" || *fs[0].Series[0].Value != 5 {
+			t.Errorf("%s: %+v, %v", kind, fs, err)
+		}
+	}
+}
+
 type transport func(*http.Request) *http.Response
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }
