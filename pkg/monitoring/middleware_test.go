@@ -359,3 +359,33 @@ func TestLogRecordsOfAService(t *testing.T) {
 		}
 	}
 }
+
+// pusher is a connection of HTTP/2 whose client takes what is pushed, as
+// net/http's own does not.
+type pusher struct {
+	http.ResponseWriter
+	pushed []string
+}
+
+func (p *pusher) Push(target string, _ *http.PushOptions) error {
+	p.pushed = append(p.pushed, target)
+	return nil
+}
+
+func TestPushPassesThrough(t *testing.T) {
+	m, err := monitoring.New(monitoring.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said error
+	h := m.Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		said = w.(http.Pusher).Push("/style.css", nil)
+	}))
+	w := &pusher{ResponseWriter: httptest.NewRecorder()}
+	if h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil)); said != nil || len(w.pushed) != 1 || w.pushed[0] != "/style.css" {
+		t.Errorf("pushed %q, %v", w.pushed, said)
+	}
+	if h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)); !errors.Is(said, http.ErrNotSupported) {
+		t.Errorf("without a connection that can: %v", said)
+	}
+}

@@ -12,7 +12,8 @@ import (
 )
 
 // responseWriter notes the status. It keeps what the server's own writer can:
-// [http.ResponseController] by Unwrap, Flush, Hijack, and sendfile by ReadFrom.
+// [http.ResponseController] by Unwrap, Flush, Hijack, Push, and sendfile by
+// ReadFrom.
 type responseWriter struct {
 	http.ResponseWriter
 	status   int // 0 until the header is written
@@ -65,6 +66,14 @@ func (w *responseWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		}
 	}
 	return conn, buf, err
+}
+
+// Push sends what the client will ask for next, where the server can.
+func (w *responseWriter) Push(target string, o *http.PushOptions) error {
+	if p, ok := w.ResponseWriter.(http.Pusher); ok {
+		return p.Push(target, o)
+	}
+	return http.ErrNotSupported
 }
 
 // finish returns the status that the request counts with, after it has made an
