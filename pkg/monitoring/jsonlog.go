@@ -37,6 +37,7 @@ type jsonHandler struct {
 	out    *lineWriter
 	level  slog.Leveler
 	top    []byte   // encoded attributes from before the first group
+	own    ownIDs   // of these
 	inner  []byte   // the groups that are open and their attributes
 	groups []string // all groups
 	open   int      // of these in inner
@@ -66,9 +67,9 @@ func (h *jsonHandler) Handle(ctx context.Context, rec slog.Record) error {
 	b = append(appendJSONText(append(b, `"level":`...), rec.Level.String()), `,"message":`...)
 	b = append(appendJSONText(b, rec.Message), h.top...)
 	if len(h.groups) == 0 {
-		b = appendIDs(appendRecord(b, &rec, true), ctx, &rec)
+		b = h.own.with(&rec).append(appendRecord(b, &rec, true), ctx)
 	} else {
-		b = h.appendGroups(appendIDs(b, ctx, nil), &rec)
+		b = h.appendGroups(h.own.append(b, ctx), &rec)
 	}
 	b = append(b, "}\n"...)
 	err := h.out.write(b)
@@ -116,13 +117,13 @@ func appendRecord(b []byte, rec *slog.Record, top bool) []byte {
 	return b
 }
 
-// appendIDs appends the ids of the request and the trace that ctx is of, but
-// those that the record brings itself.
-func appendIDs(b []byte, ctx context.Context, rec *slog.Record) []byte {
-	if rq, _ := ctx.Value(requestKey{}).(*request); rq != nil && !brings(rec, "request_id") {
+// append appends the ids of the request and the trace that ctx is of, but those
+// that the line has already.
+func (o ownIDs) append(b []byte, ctx context.Context) []byte {
+	if rq, _ := ctx.Value(requestKey{}).(*request); rq != nil && !o.request {
 		b = appendJSONText(append(b, `,"request_id":`...), rq.id)
 	}
-	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() && !brings(rec, "trace_id") {
+	if sc := trace.SpanContextFromContext(ctx); sc.IsValid() && !o.trace {
 		id := sc.TraceID()
 		b = append(hex.AppendEncode(append(b, `,"trace_id":"`...), id[:]), '"')
 	}
@@ -139,13 +140,16 @@ func (h *jsonHandler) WithAttrs(as []slog.Attr) slog.Handler {
 		b = append(appendKey(b, name), '{')
 	}
 	before := len(b)
+	h2 := *h
 	for _, a := range as {
 		b = appendAttr(b, a, top)
+		if top {
+			h2.own.note(a.Key)
+		}
 	}
 	if len(b) == before {
 		return h // an empty group is not opened
 	}
-	h2 := *h
 	if h2.open = len(h.groups); top {
 		h2.top = b
 	} else {

@@ -10,8 +10,8 @@ import (
 
 // LogHandler puts request_id and trace_id on every record whose context is a
 // request's or holds a span, and hands it on to next. They stand at the top of
-// the record, whatever groups the logger has, and a record that brings one of
-// them keeps its own.
+// the record, whatever groups the logger has, and a record or a logger that
+// brings one of them keeps its own.
 func LogHandler(next slog.Handler) slog.Handler {
 	switch next.(type) {
 	case *logHandler, *jsonHandler:
@@ -20,10 +20,28 @@ func LogHandler(next slog.Handler) slog.Handler {
 	return &logHandler{top: next, next: next}
 }
 
+// ownIDs tells which ids a record or its logger brings.
+type ownIDs struct{ request, trace bool }
+
+func (o *ownIDs) note(key string) {
+	o.request = o.request || key == "request_id"
+	o.trace = o.trace || key == "trace_id"
+}
+
+// with is o with those that a record brings that is in no group.
+func (o ownIDs) with(rec *slog.Record) ownIDs {
+	rec.Attrs(func(a slog.Attr) bool {
+		o.note(a.Key)
+		return true
+	})
+	return o
+}
+
 type logHandler struct {
 	top  slog.Handler                      // before the first group was opened
 	next slog.Handler                      // with all groups and attributes
 	then []func(slog.Handler) slog.Handler // what makes next of top, from the first group on
+	own  ownIDs                            // of top
 }
 
 func (h *logHandler) Enabled(ctx context.Context, l slog.Level) bool { return h.next.Enabled(ctx, l) }
@@ -35,14 +53,14 @@ func (h *logHandler) Handle(ctx context.Context, rec slog.Record) error {
 		return h.next.Handle(ctx, rec)
 	}
 	var ids []slog.Attr
-	own := &rec
-	if len(h.then) > 0 {
-		own = nil // its attributes are in a group
+	own := h.own
+	if len(h.then) == 0 { // else its attributes are in a group
+		own = own.with(&rec)
 	}
-	if rq != nil && !brings(own, "request_id") {
+	if rq != nil && !own.request {
 		ids = append(ids, slog.String("request_id", rq.id))
 	}
-	if sc.IsValid() && !brings(own, "trace_id") {
+	if sc.IsValid() && !own.trace {
 		ids = append(ids, slog.String("trace_id", sc.TraceID().String()))
 	}
 	if len(h.then) == 0 {
@@ -57,22 +75,13 @@ func (h *logHandler) Handle(ctx context.Context, rec slog.Record) error {
 	return out.Handle(ctx, rec)
 }
 
-// brings tells whether the record has an attribute of that name. Nil has none.
-func brings(rec *slog.Record, name string) (found bool) {
-	if rec == nil {
-		return false
-	}
-	rec.Attrs(func(a slog.Attr) bool {
-		found = a.Key == name
-		return !found
-	})
-	return found
-}
-
 func (h *logHandler) WithAttrs(as []slog.Attr) slog.Handler {
 	if len(h.then) == 0 {
-		next := h.next.WithAttrs(as)
-		return &logHandler{top: next, next: next}
+		next, own := h.next.WithAttrs(as), h.own
+		for _, a := range as {
+			own.note(a.Key)
+		}
+		return &logHandler{top: next, next: next, own: own}
 	}
 	return h.and(func(to slog.Handler) slog.Handler { return to.WithAttrs(as) })
 }
@@ -85,5 +94,5 @@ func (h *logHandler) WithGroup(name string) slog.Handler {
 }
 
 func (h *logHandler) and(f func(slog.Handler) slog.Handler) slog.Handler {
-	return &logHandler{h.top, f(h.next), append(slices.Clip(h.then), f)}
+	return &logHandler{h.top, f(h.next), append(slices.Clip(h.then), f), h.own}
 }
