@@ -90,10 +90,14 @@ the look before.
 	return cmd
 }
 
-// globArg is the pattern of families that may be a command's argument.
+// globArg is the pattern of families that may be a command's argument. The
+// interval of --watch, which needs a "=", would be one that no family matches.
 func globArg(args []string) (string, error) {
 	if len(args) == 0 {
 		return "*", nil
+	}
+	if _, err := api.ParseDuration(args[0]); err == nil {
+		return "", fmt.Errorf("pattern %q: no metric has such a name; an interval stands behind a =, as in --watch=%[1]s", args[0])
 	}
 	if _, err := path.Match(args[0], ""); err != nil {
 		return "", fmt.Errorf("pattern %q: want *, ? and [a-z]", args[0])
