@@ -2,10 +2,12 @@ package monitoring_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +68,26 @@ func TestMadeUpLabelsLeaveMemoryFlat(t *testing.T) {
 			t.Errorf("no line %s", line)
 		}
 	}
+}
+
+// Labels that are a part of something large, as a table's name of a query's
+// text, do not keep it.
+func TestTrackedLabelsKeepNothingElse(t *testing.T) {
+	m, err := monitoring.New(monitoring.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothing := func(context.Context) (int, error) { return 0, nil }
+	before := heap()
+	for i := range 50 {
+		text := fmt.Sprintf("table%02d %s", i, strings.Repeat("x", 1<<20))
+		monitoring.TrackDBQuery(t.Context(), m, "select", text[:7], nothing)
+		monitoring.TrackExternalAPI(t.Context(), m, "service", text[:7], nothing)
+	}
+	if grown := heap() - before; grown > 10<<20 {
+		t.Errorf("the heap grew by %d B with 50 labels", grown)
+	}
+	runtime.KeepAlive(m)
 }
 
 func heap() int64 {

@@ -16,13 +16,15 @@ type known[K comparable, V any] struct {
 
 const maxKnown = 1000
 
-func (k *known[K, V]) get(key K, build func(K) *V) *V {
+// get returns what build makes of a key, which may be part of something large:
+// build returns one beside it that is to be kept.
+func (k *known[K, V]) get(key K, build func(K) (K, *V)) *V {
 	if m := k.byKey.Load(); m != nil {
 		if v := (*m)[key]; v != nil {
 			return v
 		}
 	}
-	v := build(key)
+	key, v := build(key)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	grown := map[K]*V{}

@@ -72,7 +72,10 @@ func (rq *request) found(status int) *route {
 	if rt := rq.route.Load(); rt != nil {
 		return rt
 	}
-	return rq.m.routes.get(rq.pattern(status), rq.m.route)
+	return rq.m.routes.get(rq.pattern(status), func(pattern string) (string, *route) {
+		rt := rq.m.route(pattern)
+		return rt.pattern, rt
+	})
 }
 
 // pattern returns the pattern of the request's route, "" for none. Where

@@ -102,9 +102,9 @@ type query struct {
 	attrs [2]tracing.Attr
 }
 
-func (m *Monitor) query(k [2]string) *query {
+func (m *Monitor) query(k [2]string) ([2]string, *query) {
 	kind, table := strings.Clone(k[0]), strings.Clone(k[1])
-	return &query{m.Metrics.DBQueryTimer(kind, table), "db." + kind, [2]tracing.Attr{
+	return [2]string{kind, table}, &query{m.Metrics.DBQueryTimer(kind, table), "db." + kind, [2]tracing.Attr{
 		m.Traces.TextKey("db.operation.name").Of(kind), m.Traces.TextKey("db.collection.name").Of(table),
 	}}
 }
@@ -145,9 +145,9 @@ type externalCall struct {
 	attrs [2]tracing.Attr
 }
 
-func (m *Monitor) externalCall(k [2]string) *externalCall {
+func (m *Monitor) externalCall(k [2]string) ([2]string, *externalCall) {
 	service, endpoint := strings.Clone(k[0]), strings.Clone(k[1])
-	return &externalCall{m.Metrics.ExternalTimer(service, endpoint, statusOf(nil)), service + "." + endpoint, [2]tracing.Attr{
+	return [2]string{service, endpoint}, &externalCall{m.Metrics.ExternalTimer(service, endpoint, statusOf(nil)), service + "." + endpoint, [2]tracing.Attr{
 		m.Traces.TextKey("peer.service").Of(service), m.Traces.TextKey("http.route").Of(endpoint),
 	}}
 }
