@@ -26,6 +26,12 @@ func start(t *testing.T, o profiling.Options) *profiling.Profiler {
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, p)
+	return p
+}
+
+func run(t *testing.T, p *profiling.Profiler) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -42,7 +48,6 @@ func start(t *testing.T, o profiling.Options) *profiling.Profiler {
 	if removed, _ := p.Cleanup(-time.Second, false); removed == 0 {
 		t.Fatal("the goroutine profile was not kept")
 	}
-	return p
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
