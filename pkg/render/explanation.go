@@ -348,14 +348,14 @@ func timings(p api.Profile) []string {
 	})
 }
 
-// noteFacts are the sentences on what limits the explanation.
+// noteFacts are the sentences on what limits the explanation, and what limits
+// the profile beside it, whose samples need not be what the explanation is from.
 func noteFacts(p api.Profile) (facts []fact) {
-	notes := p.Explanation.Notes
-	if p.Note != "" && !slices.Contains(notes, p.Note) {
-		notes = append(notes[:len(notes):len(notes)], p.Note)
-	}
-	for _, n := range notes {
+	for _, n := range p.Explanation.Notes {
 		facts = append(facts, fact{"note", clean(n)})
+	}
+	if p.Note != "" && !slices.Contains(p.Explanation.Notes, p.Note) {
+		facts = append(facts, fact{"profile", clean(p.Note)})
 	}
 	return facts
 }

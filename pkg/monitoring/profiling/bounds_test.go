@@ -3,6 +3,7 @@ package profiling_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -33,37 +34,40 @@ func standAtOther(path, depth int, stop chan struct{}) { standAt(path, depth, st
 // have for their stacks, and leave it to those that come later.
 func TestRoomForStacksComesBack(t *testing.T) {
 	p := start(t, profiling.Options{SlowThreshold: 10 * time.Millisecond, Budget: 1})
-	const requests, goroutines = 32, 512
+	if raceSlack > 0 {
+		t.Skip("the race detector makes snapshots of so many stacks too rare")
+	}
+	const requests, goroutines = 24, 256
 	stop := make(chan struct{})
-	var all, within sync.WaitGroup
-	var mu sync.Mutex
-	full := 0
-	for i := range requests {
+	var all, within, begun sync.WaitGroup
+	begun.Add(requests)
+	ids := make([]string, requests)
+	for i := range ids {
 		all.Go(func() {
 			h := p.Begin(request("many"))
 			for path := range goroutines {
 				within.Go(func() { standAt(i*goroutines+path, 100, stop) })
 			}
+			begun.Done()
 			<-stop
-			if id := p.End(h, profiling.Finish{Route: "GET /many"}); id != "" && strings.Contains(get(t, p, id).Note, "found no room") {
-				mu.Lock()
-				full++
-				mu.Unlock()
-			}
+			ids[i] = p.End(h, profiling.Finish{Route: "GET /many"})
 		})
 	}
-	time.Sleep(2 * time.Second)
+	begun.Wait()
+	time.Sleep(1500 * time.Millisecond)
 	close(stop)
-	within.Wait()
 	all.Wait()
-	if full < requests {
-		t.Errorf("%d of %d lacked room: the test is too small", full, requests)
+	within.Wait()
+	full := slices.IndexFunc(ids, func(id string) bool { return strings.Contains(get(t, p, id).Note, "found no room") })
+	if full < 0 {
+		t.Errorf("none of %d lacked room: the test is too small", requests)
 	}
-	h := p.Begin(request("later"))
-	waitOnDatabase(200 * time.Millisecond)
-	if s := get(t, p, p.End(h, profiling.Finish{Route: "GET /later"})); strings.Contains(s.Note, "found no room") {
-		t.Errorf("there is no room any more: %s", s.Note)
-	}
+	eventually(t, "a later request whose stacks find room", func() bool {
+		h := p.Begin(request("later"))
+		waitOnDatabase(200 * time.Millisecond)
+		id := p.End(h, profiling.Finish{Route: "GET /later"})
+		return id != "" && names(get(t, p, id), "waitOnDatabase")
+	})
 }
 
 // TestLastWindow: what ended in the window that mode on ends with has its CPU
