@@ -73,7 +73,8 @@ type profileExport struct {
 	sel                 hotspot.Selection
 }
 
-// writeProfile writes the one profile that is named.
+// writeProfile writes the one profile that is named, of several servers the
+// newest that one has.
 func (a *app) writeProfile(ctx context.Context, src profileSource, f *selectFlags, e profileExport) error {
 	_, tty := terminal(a.streams.out)
 	switch {
@@ -86,16 +87,25 @@ func (a *app) writeProfile(ctx context.Context, src profileSource, f *selectFlag
 		if err != nil {
 			return err
 		}
-		return writeOne(a, rs, e, func(w io.Writer, d profileData) error {
-			_, err := w.Write(d.bytes)
+		d, err := newest(a, rs, func(d profileData) api.Profile { return d.summary })
+		if err != nil {
 			return err
-		})
+		}
+		return a.writeOut(e.file, d.bytes)
 	}
 	rs, err := a.readSelected(ctx, src, f)
 	if err != nil {
 		return err
 	}
-	return writeOne(a, rs, e, func(w io.Writer, p parsedProfile) error { return e.write(w, p) })
+	p, err := newest(a, rs, func(p parsedProfile) api.Profile { return p.summary })
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := e.write(&b, p); err != nil {
+		return err
+	}
+	return a.writeOut(e.file, b.Bytes())
 }
 
 // write writes a profile in a form that is not its own.
@@ -113,24 +123,15 @@ func (e profileExport) write(w io.Writer, p parsedProfile) error {
 	return render.FlameSVG(w, g, p.summary.ProfileID)
 }
 
-// writeOne writes what one server, or a file, had. Of several that have it the
-// first is taken, for a profile's id names one.
-func writeOne[T any](a *app, rs []api.Result[T], e profileExport, write func(io.Writer, T) error) error {
-	at := slices.IndexFunc(rs, func(r api.Result[T]) bool { return r.Error == nil })
-	if at < 0 {
-		return &fleetError{a.report(failures(rs)), 0}
-	}
-	var b bytes.Buffer
-	if err := write(&b, rs[at].Value); err != nil {
+// writeOut writes to a file, or to standard output if it has no name.
+func (a *app) writeOut(file string, b []byte) error {
+	if file == "" {
+		_, err := a.streams.out.Write(b)
 		return err
 	}
-	if e.file == "" {
-		_, err := a.streams.out.Write(b.Bytes())
+	if err := os.WriteFile(file, b, 0o600); err != nil {
 		return err
 	}
-	if err := os.WriteFile(e.file, b.Bytes(), 0o600); err != nil {
-		return err
-	}
-	_, err := fmt.Fprintf(a.streams.err, "wrote %d bytes to %s\n", b.Len(), render.Clean(e.file))
+	_, err := fmt.Fprintf(a.streams.err, "wrote %d bytes to %s\n", len(b), render.Clean(file))
 	return err
 }

@@ -136,14 +136,20 @@ func (a *app) oneProfile(ctx context.Context, name, command string) (parsedProfi
 	if err != nil {
 		return parsedProfile{}, err
 	}
+	return newest(a, rs, func(p parsedProfile) api.Profile { return p.summary })
+}
+
+// newest is the profile that began last of those that several servers had.
+func newest[T any](a *app, rs []api.Result[T], summary func(T) api.Profile) (T, error) {
 	best := -1
 	for i, r := range rs {
-		if r.Error == nil && (best < 0 || began(r.Value.summary).After(began(rs[best].Value.summary).Time)) {
+		if r.Error == nil && (best < 0 || began(summary(r.Value)).After(began(summary(rs[best].Value)).Time)) {
 			best = i
 		}
 	}
 	if best < 0 {
-		return parsedProfile{}, &fleetError{a.report(failures(rs)), 0}
+		var none T
+		return none, &fleetError{a.report(failures(rs)), 0}
 	}
 	return rs[best].Value, nil
 }

@@ -42,7 +42,8 @@ const raceVariable = "GORACE"
 // TestScripts runs the scripts of testdata/script against two real servers:
 // $PULSECTL_SERVER, whose breaker openai_api is open, and $SECOND. Two more
 // answer as Python servers do: $PYTHON, and $UNREADABLE, whose profiles are 500
-// for ever. $SHOP holds traces to compare; $EXPORTER has metrics and nothing else; $FREE is an address for a server of
+// for ever. $SHOP holds traces to compare; $EXPORTER has metrics and nothing else; $SLOW is a service with slow
+// requests, which get asks for, and leaves the $TRACE of; $FREE is an address for a server of
 // the script's own. The command actions prints what would have changed the
 // former, serve starts a server process, $REAL, ends checks a status, and
 // valid an envelope.
@@ -65,6 +66,7 @@ func TestScripts(t *testing.T) {
 			startFaulty(env)
 			startShop(ctx, env, t)
 			startExporter(env)
+			startSlow(ctx, env, t)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -76,6 +78,7 @@ func TestScripts(t *testing.T) {
 			"serve": serveScript,
 			"ends":  endsScript,
 			"valid": validScript,
+			"get":   getScript,
 		},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})

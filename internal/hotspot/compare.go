@@ -2,7 +2,6 @@ package hotspot
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -84,7 +83,8 @@ const fewSamples = 100
 // Compare sets p against base, function by function and stack by stack. It fails if
 // they have no such values in common.
 func Compare(p, base *Profile, o CompareOptions) (*Comparison, error) {
-	after, err := survey(p, o.Selection)
+	shared := newNames()
+	after, err := survey(p, o.Selection, shared)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func Compare(p, base *Profile, o CompareOptions) (*Comparison, error) {
 	if !slices.ContainsFunc(base.SampleTypes, func(t ValueType) bool { return t.Type == o.SampleType }) {
 		return nil, fmt.Errorf("the base has no %s, but %s: they cannot be compared", p.SampleTypes[after.v.at], typesOf(base))
 	}
-	before, err := survey(base, o.Selection)
+	before, err := survey(base, o.Selection, shared)
 	if err != nil {
 		return nil, fmt.Errorf("the base: %w", err)
 	}
@@ -115,8 +115,7 @@ type surveyed struct {
 	v      *view
 	h      Header
 	byName map[string]*valued
-	stacks map[string]int64 // by the numbers of their names
-	names  []string
+	stacks *paths
 }
 
 type valued struct {
@@ -124,47 +123,32 @@ type valued struct {
 	flat, cum int64
 }
 
-func survey(p *Profile, s Selection) (*surveyed, error) {
+// survey takes the names of both sides from one list.
+func survey(p *Profile, s Selection, n *names) (*surveyed, error) {
 	v, err := newView(p, s)
 	if err != nil {
 		return nil, err
 	}
-	out := &surveyed{v: v, byName: map[string]*valued{}, stacks: map[string]int64{}, names: make([]string, len(v.nodes))}
+	out := &surveyed{v: v, byName: map[string]*valued{}, stacks: newPaths(v, n, (*node).printable)}
 	t := newTally(v)
-	var key []byte
 	out.h = v.each(func(s *taken) {
 		t.add(s)
-		if s.value == 0 || len(s.stack) == 0 {
-			return
-		}
-		key = key[:0]
-		for i := len(s.stack) - 1; i >= 0; i-- {
-			nodes := v.nodesOf(s.stack[i])
-			for ni := len(nodes) - 1; ni >= 0; ni-- {
-				key = binary.AppendUvarint(key, uint64(nodes[ni]))
-			}
-		}
-		if _, ok := out.stacks[string(key)]; ok || len(out.stacks) < maxStacks {
-			out.stacks[string(key)] += s.value
-		} else {
-			err = fmt.Errorf("%w: more than %d different stacks", ErrTooLarge, maxStacks)
-		}
+		out.stacks.add(s)
 	})
-	if err != nil {
-		return nil, err
+	if out.stacks.err != nil {
+		return nil, out.stacks.err
 	}
 	for x := range v.nodes {
-		n := &v.nodes[x]
-		out.names[x] = n.printable()
 		flat, cum := t.values(uint32(x))
 		if flat == 0 && cum == 0 {
 			continue
 		}
-		f := out.byName[out.names[x]]
+		name := n.list[out.stacks.number[x]]
+		f := out.byName[name]
 		if f == nil {
 			f = &valued{}
-			out.byName[out.names[x]] = f
-			if n.fn >= 0 {
+			out.byName[name] = f
+			if n := &v.nodes[x]; n.fn >= 0 {
 				f.file = p.strings[p.functions[n.fn].file]
 			}
 		}
@@ -184,8 +168,8 @@ func (s *surveyed) convert(ratio float64) {
 	for _, f := range s.byName {
 		f.flat, f.cum = by(f.flat), by(f.cum)
 	}
-	for k, v := range s.stacks {
-		s.stacks[k] = by(v)
+	for k, v := range s.stacks.sums {
+		s.stacks.sums[k] = by(v)
 	}
 }
 
@@ -244,37 +228,28 @@ func (c *Comparison) rows(before, after *surveyed, o CompareOptions) {
 
 // without returns the stacks of s that other has not, by their names.
 func (s *surveyed) without(other *surveyed, n int) Stacks {
-	theirs := make(map[string]bool, len(other.stacks))
-	for k := range other.stacks {
-		theirs[strings.Join(other.path(k), "\x00")] = true
-	}
-	sums := map[string]int64{}
-	for k, v := range s.stacks {
-		if path := strings.Join(s.path(k), "\x00"); v != 0 && !theirs[path] {
-			sums[path] += v
+	var own []string
+	for _, k := range s.stacks.order {
+		if _, theirs := other.stacks.sums[k]; !theirs && s.stacks.sums[k] != 0 {
+			own = append(own, k)
 		}
 	}
-	out := Stacks{Count: len(sums), List: []OneStack{}}
-	for path, v := range sums {
-		out.Value += v
-		out.List = append(out.List, OneStack{strings.Split(path, "\x00"), s.v.out(v), s.h.ratio(v)})
-	}
-	slices.SortFunc(out.List, func(a, b OneStack) int {
-		return cmp.Or(cmp.Compare(abs(b.Value), abs(a.Value)), slices.Compare(a.Functions, b.Functions))
+	slices.SortFunc(own, func(a, b string) int {
+		if by := cmp.Compare(abs(s.stacks.sums[b]), abs(s.stacks.sums[a])); by != 0 {
+			return by
+		}
+		return slices.Compare(s.stacks.path(a), s.stacks.path(b))
 	})
-	out.List = out.List[:limit(len(out.List), n)]
+	out := Stacks{Count: len(own), List: []OneStack{}}
+	for i, k := range own {
+		v := s.stacks.sums[k]
+		out.Value += v
+		if i < limit(len(own), n) {
+			out.List = append(out.List, OneStack{s.stacks.path(k), s.v.out(v), s.h.ratio(v)})
+		}
+	}
 	out.Value, out.Ratio = s.v.out(out.Value), s.h.ratio(out.Value)
 	return out
-}
-
-// path returns the names of a stack.
-func (s *surveyed) path(key string) []string {
-	var names []string
-	for b := []byte(key); len(b) > 0; {
-		x, n := binary.Uvarint(b)
-		names, b = append(names, s.names[x]), b[n:]
-	}
-	return names
 }
 
 // cumulative tells whether values of a type only ever grow while a process

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -36,6 +37,12 @@ func hostile(size int) map[string][]byte {
 		}
 		return b
 	}
+	locations := func(b []byte, n, lines int) []byte { // of function 1
+		for i := range n {
+			b = field(b, 4, append([]byte{8, byte(i + 1)}, bytes.Repeat([]byte{34, 2, 8, 1}, lines)...)...)
+		}
+		return b
+	}
 	many := func(n int, unit ...byte) []byte { return bytes.Repeat(unit, n/len(unit)) }
 	return map[string][]byte{
 		"strings":   fill(head(), func(b []byte, _ uint64) []byte { return field(b, 6) }),
@@ -59,6 +66,15 @@ func hostile(size int) map[string][]byte {
 		"deep stacks": fill(field(head(), 4, 8, 1), func(b []byte, _ uint64) []byte {
 			return field(b, 2, append(append(append([]byte{10}, number(1<<18)...), many(1<<18, 1)...), 16, 1)...)
 		}),
+		"different stacks": fill(locations(head(), 127, 0), func(b []byte, i uint64) []byte {
+			return field(b, 2, 10, 3, byte(i%127+1), byte(i/127%127+1), byte(i/127/127%127+1), 16, 1)
+		}),
+		"inlined": fill(field(locations(head(), 1, 1<<14), 5, 8, 1, 16, 3), func(b []byte, _ uint64) []byte {
+			return field(b, 2, append(append(append([]byte{10}, number(1<<16)...), many(1<<16, 1)...), 16, 1)...)
+		}),
+		"long names": fill(field(locations(field(head(), 6, many(1<<20, 'x')...), 1, 1), 5, 8, 1, 16, 4), func(b []byte, i uint64) []byte {
+			return field(b, 2, append(append(append([]byte{10}, number(1024+i)...), many(int(1024+i), 1)...), 16, 1)...)
+		}),
 		"labels":      field(head(), 2, append([]byte{16, 1}, many(size, 26, 4, 8, 3, 24, 1)...)...),
 		"values":      field(head(), 2, append(append([]byte{18}, number(uint64(size))...), many(size, 1)...)...),
 		"long string": field(head(), 6, many(size, 'x')...),
@@ -78,7 +94,7 @@ func hostile(size int) map[string][]byte {
 // that inflate to 8 MiB, and makes every report of what is accepted. What the
 // process held at most stays within a few times that.
 func TestMemoryIsBounded(t *testing.T) {
-	const raw, most = 8 << 20, 10 // ten, as the process itself takes two
+	const raw, most = 8 << 20, 13 // the process itself takes two, and a comparison has two sides
 	if name := os.Getenv("HOTSPOT_HOSTILE"); name != "" {
 		readHostile(t, os.Getenv("HOTSPOT_FILE"), raw)
 		return
@@ -134,6 +150,15 @@ func readHostile(t *testing.T, file string, raw int) {
 	}
 	if err == nil {
 		_, err = hotspot.Flame(p, hotspot.FlameOptions{})
+	}
+	if err == nil {
+		err = p.WriteFolded(io.Discard, hotspot.Selection{})
+	}
+	if err == nil {
+		err = p.WriteSpeedscope(io.Discard, "hostile", hotspot.Selection{})
+	}
+	if err == nil {
+		_, err = hotspot.Compare(p, p, hotspot.CompareOptions{N: 10})
 	}
 	if err != nil && (strings.Contains(err.Error(), "\n") || !errors.Is(err, hotspot.ErrFormat) && !errors.Is(err, hotspot.ErrTooLarge)) {
 		t.Fatalf("error %q", err)

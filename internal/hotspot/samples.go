@@ -1,11 +1,18 @@
 package hotspot
 
+import "fmt"
+
 // What one sample may have at most, so that a pass needs little memory whatever
 // the input: far more than any profiler writes.
 const (
 	maxDepth  = 1 << 20
 	maxLabels = 1 << 16
 )
+
+// maxFrames bounds the calls in all stacks of a profile, the inlined ones too:
+// few bytes can name a location of many lines very often, and each report looks
+// at every one.
+const maxFrames = 256 << 20
 
 // maxStacks bounds the different stacks that a report keeps at once.
 const maxStacks = 4 << 20
@@ -38,7 +45,32 @@ func (p *Profile) checkSamples(count int) error {
 		p.sampleAt = append(p.sampleAt, uint32(at+tag))
 		p.frames += len(s.stack)
 	}
-	return m.err
+	if m.err != nil {
+		return m.err
+	}
+	return p.checkFrames()
+}
+
+// checkFrames refuses a profile of more than maxFrames. It counts them only
+// where there might be so many.
+func (p *Profile) checkFrames() error {
+	most := 1
+	for l := range p.locations {
+		most = max(most, len(p.linesOf(uint32(l))))
+	}
+	if p.frames <= maxFrames/most {
+		return nil
+	}
+	frames := 0
+	p.eachSample(false, func(_ int, s *sample) {
+		for _, l := range s.stack {
+			frames += max(len(p.linesOf(l)), 1)
+		}
+	})
+	if frames > maxFrames {
+		return fmt.Errorf("%w: %d calls in its stacks, want at most %d", ErrTooLarge, frames, maxFrames)
+	}
+	return nil
 }
 
 // eachSample calls f with every sample, its labels where asked for.

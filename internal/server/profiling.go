@@ -27,6 +27,7 @@ const (
 // is read, for a profile inflates.
 const (
 	uploadPlaces = 2
+	topPlaces    = 4                // of those who have a profile added up
 	uploadWait   = 10 * time.Second // for a place
 	uploadTime   = time.Minute      // for the body to come in
 )
@@ -133,6 +134,11 @@ func (s *Server) profileTop(r *http.Request) (any, error) {
 	if err := p.problem(); err != nil {
 		return nil, err
 	}
+	release, err := s.tops.enter(r)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	return s.opts.Profiler.Top(r.PathValue("id"), o)
 }
 

@@ -71,6 +71,7 @@ type Server struct {
 	fixed   map[string]string // by path without wildcards: the methods, as Allow lists them
 	handler http.Handler
 	uploads places
+	tops    places
 	audits  *auditLog
 
 	leases   *leases
@@ -102,7 +103,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, access: acc, log: o.Log, mux: http.NewServeMux(), uploads: make(places, uploadPlaces), audits: newAuditLog(o.Audit)}
+	s := &Server{opts: o, access: acc, log: o.Log, mux: http.NewServeMux(), uploads: make(places, uploadPlaces), tops: make(places, topPlaces), audits: newAuditLog(o.Audit)}
 	s.leases, s.made.byName = newLeases(), map[string]*time.Timer{}
 	s.streams, s.stopping = make(places, maxStreams), make(chan struct{})
 	s.exports = make(places, maxExports)

@@ -110,8 +110,12 @@ func (s *screen) states(e *api.Explanation) error {
 		counted = "SAMPLES"
 	}
 	cols := []column{
-		{name: "STATE"}, {name: "TIME", right: true}, {name: "SHARE", right: true}, {drop: 2},
-		{name: counted, right: true, drop: 1}, {name: "MOSTLY IN", flex: true},
+		{name: "STATE"}, {name: "TIME", right: true}, {name: "SHARE", right: true}, {drop: 3},
+		{name: counted, right: true, drop: 2}, {name: "MOSTLY IN", flex: true},
+	}
+	sampled := slices.ContainsFunc(e.States, func(st api.ExplainedState) bool { return st.ErrorRatio > 0 })
+	if sampled {
+		cols = slices.Insert(cols, 2, column{name: "±", right: true, drop: 1})
 	}
 	var rows [][]string
 	for _, st := range e.States {
@@ -124,16 +128,28 @@ func (s *screen) states(e *api.Explanation) error {
 		if st.Count > 0 {
 			times = count(int64(st.Count))
 		}
-		rows = append(rows, []string{
+		row := []string{
 			s.stateMark(st.State), duration(st.Duration.Duration()), share(st.Ratio),
 			l.Render(bar(float64(st.Duration), float64(e.Wall), stateBar)), times, where,
-		})
+		}
+		if sampled {
+			row = slices.Insert(row, 2, plusMinus(st.ErrorRatio))
+		}
+		rows = append(rows, row)
 	}
 	if err := s.table(cols, rows); err != nil {
 		return err
 	}
 	s.quiet("source: " + clean(e.Source))
 	return nil
+}
+
+// plusMinus is one standard error as a share, "–" where a figure is exact.
+func plusMinus(ratio float64) string {
+	if ratio <= 0 {
+		return "–"
+	}
+	return fmt.Sprintf("±%.0f%%", 100*ratio)
 }
 
 // strip writes what the request did when: a cell has the state that took most
@@ -267,7 +283,7 @@ func (s *screen) figures(e *api.Explanation) (facts []fact) {
 		}
 		line := text(f.Value)
 		if f.ErrorRatio > 0 && !strings.Contains(f.Source, "±") {
-			line += fmt.Sprintf(" ±%.0f%%", 100*f.ErrorRatio)
+			line += " " + plusMinus(f.ErrorRatio)
 		}
 		facts = append(facts, fact{label, line + of + "  " + s.muted.Render(clean(f.Source))})
 	}
@@ -332,14 +348,14 @@ func timings(p api.Profile) []string {
 	})
 }
 
-// noteFacts are the sentences on what limits the explanation.
+// noteFacts are the sentences on what limits the explanation, and what limits
+// the profile beside it, whose samples need not be what the explanation is from.
 func noteFacts(p api.Profile) (facts []fact) {
-	notes := p.Explanation.Notes
-	if p.Note != "" && !slices.Contains(notes, p.Note) {
-		notes = append(notes[:len(notes):len(notes)], p.Note)
-	}
-	for _, n := range notes {
+	for _, n := range p.Explanation.Notes {
 		facts = append(facts, fact{"note", clean(n)})
+	}
+	if p.Note != "" && !slices.Contains(p.Explanation.Notes, p.Note) {
+		facts = append(facts, fact{"profile", clean(p.Note)})
 	}
 	return facts
 }

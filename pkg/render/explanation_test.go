@@ -70,7 +70,7 @@ func TestExplanation(t *testing.T) {
 		Wall: ms(1740), Source: "31 samples ±18 %", Notes: []string{"only snapshots from 1s on: what was before is told as other"},
 		States: []api.ExplainedState{
 			{State: api.StateOther, Duration: ms(1000), Ratio: .575},
-			{State: api.StateChannel, Duration: ms(740), Ratio: .425, Count: 31, Stacks: []api.ExplainedStack{{Duration: ms(740), Count: 31, Function: "main.wait", Frames: []string{"main.wait /src/main.go:7"}}}},
+			{State: api.StateChannel, Duration: ms(740), Ratio: .425, Count: 31, ErrorRatio: .18, Stacks: []api.ExplainedStack{{Duration: ms(740), Count: 31, Function: "main.wait", Frames: []string{"main.wait /src/main.go:7"}}}},
 		},
 	}
 	golden(t, "explanation-watch", func(w *bytes.Buffer, o render.Options) error { return render.Profile(w, one(watched), false, o) })

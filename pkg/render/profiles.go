@@ -294,6 +294,17 @@ func (s *screen) statsFacts(st api.ProfilingStats) []fact {
 	for _, k := range slices.Sorted(maps.Keys(st.Dropped)) {
 		facts = append(facts, fact{"dropped", count(int64(st.Dropped[k])) + " " + strings.ReplaceAll(clean(k), "_", " ")})
 	}
+	for _, list := range []struct {
+		label string
+		names []string
+	}{{"captures", st.Types}, {"targets", st.Targets}} {
+		if len(list.names) > 0 {
+			facts = append(facts, fact{list.label, clean(strings.Join(list.names, ", "))})
+		}
+	}
+	for _, n := range st.Notes {
+		facts = append(facts, fact{"note", clean(n)})
+	}
 	return facts
 }
 

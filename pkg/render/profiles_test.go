@@ -88,6 +88,8 @@ func TestProfilingStats(t *testing.T) {
 		ProfilerEnabled: true, ActiveProfiles: 2, CompletedProfiles: 1204, TotalProfiles: 40, AverageDuration: api.Seconds(1200 * time.Millisecond),
 		Mode: "on", EnabledUntil: unix(-9 * time.Minute), SlowThreshold: &slow, Overhead: &overhead, Bytes: api.CountOf(1 << 20),
 		Dropped: map[string]api.Count{"cool_down": 3, "evicted": 1164},
+		Types:   []string{"cpu", "heap", "allocs", "goroutine", "mutex", "block", "threadcreate", "trace"}, Targets: []string{"batch", "im\x1b[2Jport"},
+		Notes: []string{"another library of this process holds the flight recorder: slow requests are explained by goroutine snapshots alone"},
 	}}, {Instance: "http://py", Value: api.ProfilingStats{}}}
 	golden(t, "profiling-stats", func(w *bytes.Buffer, o render.Options) error { return render.ProfilingStats(w, rs, o) })
 }

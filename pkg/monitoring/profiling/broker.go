@@ -56,6 +56,7 @@ type broker struct {
 	halted  bool
 	busy    bool               // the profiler was another's at the last try
 	since   time.Time          // of the window that is being taken; zero for none
+	began   bool               // that window, while on was set: requests wait for it
 	spans   []exectrace.Window // the newest ones that are over
 }
 
@@ -266,7 +267,7 @@ func (b *broker) sampled() []exectrace.Window {
 func (b *broker) admit(from time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.busy, b.since = false, from
+	b.busy, b.since, b.began = false, from, b.on
 	for _, r := range b.readers {
 		if r.until.IsZero() {
 			r.until = from.Add(r.duration)
@@ -324,7 +325,7 @@ func (b *broker) close(from, to time.Time, data []byte) *window {
 	defer b.mu.Unlock()
 	b.since = time.Time{}
 	b.spans = append(b.spans[max(0, len(b.spans)-maxSpans):], exectrace.Window{From: from, To: to})
-	w.sliced, w.readers = b.on, w.over[:len(w.over):len(w.over)]
+	w.sliced, w.readers = b.on || b.began, w.over[:len(w.over):len(w.over)]
 	for _, r := range b.readers {
 		if !r.until.IsZero() {
 			w.readers = append(w.readers, r)

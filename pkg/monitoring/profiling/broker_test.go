@@ -166,7 +166,7 @@ func TestLabels(t *testing.T) {
 		}
 	}
 	for _, who := range []string{"GET|GET /ended|ended|r-ended", "GET|GET /r/{id}|runs|r-runs"} {
-		if cpu[who] < 30*time.Millisecond || cpu[who] > 400*time.Millisecond {
+		if cpu[who] == 0 || cpu[who] > 400*time.Millisecond {
 			t.Errorf("%s: %v, want up to 300 ms, as busy as the machine is; all: %v", who, cpu[who], cpu)
 		}
 	}

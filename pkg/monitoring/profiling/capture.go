@@ -154,6 +154,7 @@ func (c *capture) free() {
 // operation is a method and a route, which may be a pattern with its method, as
 // "GET /reports/{id}" is.
 func operation(method, route string) string {
+	route = cut(route) // it may be a path that a client made up
 	if method == "" || len(route) > len(method) && route[:len(method)] == method && route[len(method)] == ' ' {
 		return route
 	}

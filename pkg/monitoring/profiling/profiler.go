@@ -26,6 +26,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pulsectl/pulsectl/internal/exectrace"
 	"github.com/pulsectl/pulsectl/internal/hotspot"
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
@@ -78,6 +79,9 @@ type Profiler struct {
 	log   *slog.Logger
 	store *Store
 	base  time.Time // what the table's times count from
+
+	readTraces func(context.Context, [][]byte, []exectrace.Request, exectrace.Options) ([]exectrace.Result, error)
+
 	table *table
 	cpu   *broker
 
@@ -151,7 +155,7 @@ func New(o Options) (*Profiler, error) {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	p.cpu.slice, p.cpu.relabel = p.sliceWindow, p.relabel
+	p.cpu.slice, p.cpu.relabel, p.readTraces = p.sliceWindow, p.relabel, exectrace.ExplainAll
 	p.threshold.Store(int64(o.SlowThreshold))
 	p.setMode(o.Mode)
 	return p, nil
@@ -192,6 +196,7 @@ func modeIndex(m Mode) int {
 // Mode returns the mode that is set.
 func (p *Profiler) Mode() Mode { return modes[p.mode.Load()] }
 
+// setMode is called under p.mu, as the mode and its end belong together.
 func (p *Profiler) setMode(m Mode) {
 	p.mode.Store(uint32(modeIndex(m)))
 	p.cpu.always(m == ModeOn)
@@ -242,12 +247,12 @@ func (p *Profiler) Enable(d, slowThreshold time.Duration) (until time.Time) {
 	if d > 0 {
 		until = time.Now().Add(d)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if slowThreshold > 0 {
 		p.threshold.Store(int64(slowThreshold))
 	}
-	p.mu.Lock()
 	p.until = until
-	p.mu.Unlock()
 	p.setMode(ModeOn)
 	return until
 }
@@ -258,8 +263,8 @@ func (p *Profiler) Disable(m Mode) error {
 		return fmt.Errorf("profiling mode %q: want watch or off", m)
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.until = time.Time{}
-	p.mu.Unlock()
 	p.threshold.Store(int64(p.opts.SlowThreshold))
 	p.setMode(m)
 	return nil
@@ -268,12 +273,9 @@ func (p *Profiler) Disable(m Mode) error {
 // lapse ends mode on when its time is over.
 func (p *Profiler) lapse(now time.Time) {
 	p.mu.Lock()
-	over := !p.until.IsZero() && now.After(p.until)
-	if over {
+	defer p.mu.Unlock()
+	if !p.until.IsZero() && now.After(p.until) {
 		p.until = time.Time{}
-	}
-	p.mu.Unlock()
-	if over {
 		p.threshold.Store(int64(p.opts.SlowThreshold))
 		p.setMode(ModeWatch)
 	}
@@ -391,6 +393,10 @@ func (p *Profiler) Top(id string, o TopOptions) (api.ProfileTop, error) {
 		return api.ProfileTop{}, api.Invalid(blamed(err), "%v", err)
 	}
 	top.ProfileID, top.Type = summary.ProfileID, summary.Type
+	for i := range top.Rows {
+		r := &top.Rows[i]
+		r.Function, r.File = r.Function[:min(len(r.Function), maxFunction)], r.File[:min(len(r.File), maxFunction)]
+	}
 	return top, nil
 }
 

@@ -55,11 +55,10 @@ func (s *stacks) add(at int64, frames []hotspot.Frame, n int64) {
 	i, known := s.index[string(s.key)]
 	if !known {
 		size := int64(len(s.key)) + int64(len(frames))*int64(unsafe.Sizeof(hotspot.Frame{})) + 64
-		if s.bytes+size > maxCaptureBytes || s.all.Add(size) > maxStackBytes {
+		if !s.reserve(size) {
 			s.lost += n
 			return
 		}
-		s.bytes += size
 		own := make([]hotspot.Frame, len(frames))
 		for j, f := range frames {
 			f.Function, f.File = unique.Make(f.Function).Value(), unique.Make(f.File).Value()
@@ -71,6 +70,19 @@ func (s *stacks) add(at int64, frames []hotspot.Frame, n int64) {
 	}
 	s.list[i].count += n
 	s.see(sighting{at, i})
+}
+
+// reserve takes room for size bytes, if there is some.
+func (s *stacks) reserve(size int64) bool {
+	if s.bytes+size > maxCaptureBytes {
+		return false
+	}
+	if s.all.Add(size) > maxStackBytes {
+		s.all.Add(-size)
+		return false
+	}
+	s.bytes += size
+	return true
 }
 
 func (s *stacks) see(one sighting) {

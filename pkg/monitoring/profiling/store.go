@@ -71,10 +71,38 @@ type entry struct {
 	summary api.Profile // never changed once stored
 	data    []byte
 	stored  time.Time
+	size    int64 // of data and, roughly, of summary
 }
 
-// size is what an entry weighs: its data and, roughly, its summary.
-func (e *entry) size() int64 { return int64(len(e.data)) + 2048 }
+func newEntry(p api.Profile, data []byte, stored time.Time) *entry {
+	return &entry{p, data, stored, int64(len(data)) + weight(&p)}
+}
+
+// weight is about how many bytes a summary takes: its texts, and what else there
+// is of what it has many of.
+func weight(p *api.Profile) int64 {
+	n := 2048 + len(p.OperationName) + len(p.Note)
+	for _, f := range p.TopFunctions {
+		n += 64 + len(f.FilenameFunction)
+	}
+	for k, v := range p.Labels {
+		n += 64 + len(k) + len(v)
+	}
+	n += 160 * (len(p.MemoryUsage) + len(p.CustomTimings))
+	if p.Explanation == nil {
+		return int64(n)
+	}
+	n += 32 * len(p.Explanation.Timeline)
+	for _, state := range p.Explanation.States {
+		for _, stack := range state.Stacks {
+			n += 64
+			for _, frame := range stack.Frames {
+				n += 16 + len(frame)
+			}
+		}
+	}
+	return int64(n)
+}
 
 // NewStore returns a store of what its log has, empty without one.
 func NewStore(o StoreOptions) *Store {
@@ -83,7 +111,7 @@ func NewStore(o StoreOptions) *Store {
 	if o.Log != nil {
 		var gone []string
 		o.Log.Replay(func(p api.Profile, data []byte, stored time.Time) {
-			gone = append(gone, s.add(&entry{summary: p, data: data, stored: stored})...)
+			gone = append(gone, s.add(newEntry(p, data, stored))...)
 		})
 		s.forget(gone)
 	}
@@ -96,8 +124,8 @@ func NewID() string { return "p_" + rand.Text() }
 // Add keeps a profile under its summary's id. It tells whether there was room,
 // which is only not so for one that is larger than the store.
 func (s *Store) Add(p api.Profile, data []byte) bool {
-	e := &entry{summary: p, data: data, stored: time.Now()}
-	if e.size() > s.opts.MaxBytes {
+	e := newEntry(p, data, time.Now())
+	if e.size > s.opts.MaxBytes {
 		s.Drop("too_large")
 		return false
 	}
@@ -113,7 +141,7 @@ func (s *Store) Add(p api.Profile, data []byte) bool {
 func (s *Store) add(e *entry) (gone []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.entries) > 0 && (s.bytes+e.size() > s.opts.MaxBytes || len(s.entries) >= s.opts.MaxCount) {
+	for len(s.entries) > 0 && (s.bytes+e.size > s.opts.MaxBytes || len(s.entries) >= s.opts.MaxCount) {
 		i := s.victim()
 		gone = append(gone, s.entries[i].summary.ProfileID)
 		s.remove(i)
@@ -121,7 +149,7 @@ func (s *Store) add(e *entry) (gone []string) {
 	}
 	s.entries = append(s.entries, e)
 	s.byID[e.summary.ProfileID] = e
-	s.bytes += e.size()
+	s.bytes += e.size
 	s.added++
 	s.duration += e.summary.Duration.Duration()
 	if old := s.slowest[e.summary.OperationName]; old == nil || e.summary.Duration >= old.summary.Duration {
@@ -151,7 +179,7 @@ func (s *Store) remove(i int) {
 	e := s.entries[i]
 	s.entries = slices.Delete(s.entries, i, i+1)
 	delete(s.byID, e.summary.ProfileID)
-	s.bytes -= e.size()
+	s.bytes -= e.size
 	if s.slowest[e.summary.OperationName] == e {
 		delete(s.slowest, e.summary.OperationName)
 	}
@@ -234,7 +262,7 @@ func (s *Store) Cleanup(maxAge time.Duration, dryRun bool) (removed int, freed i
 			continue
 		}
 		removed++
-		freed += e.size()
+		freed += e.size
 		if !dryRun {
 			gone = append(gone, e.summary.ProfileID)
 			s.remove(i)

@@ -12,6 +12,10 @@ import (
 // topFunctions bounds the list in a summary; `top` gives all of them.
 const topFunctions = 30
 
+// maxFunction bounds the bytes of a function in a summary, and in the rows of
+// `top`, in which files stand once for each function.
+const maxFunction = 4096
+
 // describe fills in of p what its data says: type, samples, top functions.
 func describe(p *api.Profile, parsed *hotspot.Profile, size int) error {
 	fns, sum, err := hotspot.Functions(parsed, hotspot.TopOptions{Cum: true})
@@ -29,7 +33,7 @@ func describe(p *api.Profile, parsed *hotspot.Profile, size int) error {
 		return nil // a summary's columns are calls and seconds: bytes are for `top`
 	}
 	for _, f := range fns[:min(len(fns), topFunctions)] {
-		row := api.TopFunction{NCalls: api.Count(f.Samples), FilenameFunction: fmt.Sprintf("%s:%d(%s)", f.File, f.StartLine, f.Name)}
+		row := api.TopFunction{NCalls: api.Count(f.Samples), FilenameFunction: fmt.Sprintf("%.*s:%d(%.*s)", maxFunction, f.File, f.StartLine, maxFunction, f.Name)}
 		if isTime {
 			row.TotTime, row.CumTime = api.Seconds(f.Flat*unit), api.Seconds(f.Cum*unit)
 			if f.Samples > 0 {

@@ -240,7 +240,7 @@ func (r *recorder) explainBatch(ctx context.Context, batch []*capture) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, traceTime)
 	defer cancel()
-	results, err := exectrace.ExplainAll(ctx, shots, requests, exectrace.Options{MaxBytes: 2 * maxTraceBytes, Sampled: r.p.cpu.sampled()})
+	results, err := r.p.readTraces(ctx, shots, requests, exectrace.Options{MaxBytes: 2 * maxTraceBytes, Sampled: r.p.cpu.sampled()})
 	r.budget.spend(begin)
 	r.p.cost.measure(begin)
 	note := ""
