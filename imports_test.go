@@ -35,7 +35,7 @@ var rooms = map[string][]string{
 	"internal/jaegerapi":           {"pkg/api", "pkg/monitoring/tracing", "internal/traceformat"},
 	"internal/receiver":            {"pkg/api", "internal/traceformat"},
 	"internal/hotspot":             {"pkg/api"},
-	"internal/live":                {"pkg/api", "pkg/render", "internal/hotspot"},
+	"internal/live":                {"pkg/api", "pkg/render", "pkg/client", "internal/hotspot", "internal/scrape", "internal/waterfall"},
 	"internal/exectrace":           {"pkg/api", "internal/hotspot"},
 	"internal/waterfall":           {"pkg/api"},
 	"internal/scrape":              {"pkg/api"},

@@ -21,19 +21,6 @@ func TestFlameOnTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := newPane(t, "F="+file, "NO_COLOR=1")
-	restored := func(status string) {
-		t.Helper()
-		p.sees(status)
-		p.line("clear; stty -a | grep -o ' echo '; echo typed again")
-		p.shows("typed again")
-		p.shows(" echo")
-		for what, want := range map[string]string{"#{alternate_on}": "0", "#{cursor_flag}": "1", "#{mouse_any_flag}": "0"} {
-			if got := strings.TrimSpace(p.tmux("display", "-p", what)); got != want {
-				t.Errorf("%s is %s, want %s", what, got, want)
-			}
-		}
-	}
-
 	p.line("echo before; pulsectl profiles flame $F; echo status 1 $?")
 	p.sees("╞all 100.0%══")
 	p.keys("Down", "Down", "Down")
@@ -54,27 +41,27 @@ func TestFlameOnTerminal(t *testing.T) {
 	p.sees("any key goes back")
 	p.keys("x", "q")
 	p.sees("before")
-	restored("status 1 0")
+	p.restored("status 1 0")
 
 	p.line("pulsectl profiles flame $F; echo status 2 $?")
 	p.sees("╞all 100.0%══")
 	p.keys("C-c")
-	restored("status 2 130")
+	p.restored("status 2 130")
 
 	p.line("timeout --foreground 1 pulsectl profiles flame $F; echo status 3 $?") // ends it by a signal
 	p.sees("╞all 100.0%══")
-	restored("status 3 124")
+	p.restored("status 3 124")
 
 	p.line("cat $F | pulsectl profiles flame -; echo status 4 $?") // keys come from the terminal all the same
 	p.sees("╞all 100.0%══")
 	p.keys("Down")
 	p.sees("╞main 100.0%══")
 	p.keys("q")
-	restored("status 4 0")
+	p.restored("status 4 0")
 
 	p.line("pulsectl profiles flame $F --static; echo status 5 $?")
 	p.sees("[gc 30.0%──")
-	restored("status 5 0")
+	p.restored("status 5 0")
 }
 
 // What takes a while says on a terminal how far it is, and leaves nothing there.

@@ -7,6 +7,9 @@ var examples = map[string]string{
 	"status": `  pulsectl                                     # the same, on a terminal
   pulsectl status -s http://a:8000,http://b:8000
   pulsectl status -o jq=.items[].health.status`,
+	"top": `  pulsectl top
+  pulsectl top --context prod-eu                # every server of a context, a row each
+  pulsectl top -s http://a:8000,http://b:8000`,
 	"health": `  pulsectl health
   pulsectl health redis
   pulsectl health -q > /dev/null || echo unhealthy`,

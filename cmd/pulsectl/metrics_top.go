@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -123,7 +122,7 @@ func topOf[T any](ctx context.Context, a *app, o *metricsTopOptions, q client.Me
 	of func(c *compared, trend func(key string, rate api.Float) []api.Float) T, v view[T]) error {
 	v.limit = o.limit.rows()
 	looks := looks{every: o.watch.every, query: q}
-	kept := map[string]*trends{} // by instance
+	kept := map[string]*scrape.Trends{} // by instance
 	return a.watch(ctx, o.watch.every, func(ctx context.Context, a *app) error {
 		rs, err := looks.next(ctx, a, o.rate)
 		if err != nil {
@@ -140,38 +139,11 @@ func topOf[T any](ctx context.Context, a *app, o *metricsTopOptions, q client.Me
 				continue
 			}
 			if kept[r.Instance] == nil {
-				kept[r.Instance] = &trends{of: map[string][]api.Float{}, seen: map[string]bool{}}
+				kept[r.Instance] = &scrape.Trends{}
 			}
-			all[i].Value = of(&r.Value, kept[r.Instance].add)
-			kept[r.Instance].end()
+			all[i].Value = of(&r.Value, kept[r.Instance].Add)
+			kept[r.Instance].End()
 		}
 		return show(a, all, v)
 	})
-}
-
-// trends are the last rates of everything that moved lately at an instance.
-type trends struct {
-	of   map[string][]api.Float // oldest first
-	seen map[string]bool        // since the last end
-}
-
-// trendLength is how many rates are kept of a thing.
-const trendLength = 30
-
-// add adds the rate of a thing and returns its last ones.
-func (t *trends) add(key string, rate api.Float) []api.Float {
-	t.seen[key] = true
-	t.of[key] = append(t.of[key][max(len(t.of[key])-trendLength+1, 0):], rate)
-	return slices.Clone(t.of[key])
-}
-
-// end ends a look: what was not seen has not moved. What has not for as long as
-// is kept is forgotten.
-func (t *trends) end() {
-	for key := range t.of {
-		if !t.seen[key] && !slices.ContainsFunc(t.add(key, 0), func(v api.Float) bool { return v != 0 }) {
-			delete(t.of, key)
-		}
-	}
-	clear(t.seen)
 }

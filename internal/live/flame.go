@@ -1,8 +1,9 @@
 // Package live shows things on a terminal that a person moves about in.
 //
-// [Flame] is the flame graph of a profile. What it shows is a
-// [render.FlameView]; a key changes that, and pkg/render draws it. [Run] lends
-// it the terminal and takes that back whatever happens.
+// [Flame] is the flame graph of a profile, [Top] the dashboard of servers. What
+// they show is a [render.FlameView] and a [render.Dash]; a key changes that, for
+// the dashboard news do too, and pkg/render draws it. [Run] and [RunTop] lend
+// them the terminal and take that back whatever happens.
 package live
 
 import (

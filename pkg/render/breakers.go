@@ -24,17 +24,11 @@ func Breakers(w io.Writer, rs []api.Result[api.Breakers], o Options) error {
 		s.heading("Circuit breakers", s.breakerCounts(states))
 		s.line()
 	}
-	cols := []column{
-		{name: "NAME", flex: true}, {name: "STATE"}, {name: "FAILURES", right: true, drop: 1},
-		{name: "CALLS", right: true, drop: 3}, {name: "ERR%", right: true},
-		{name: "P95", right: true, drop: 4}, {name: "FAILURES/S, 1m", drop: 5},
-		{name: "FOR", right: true, drop: 2}, {name: "NEXT", drop: 6},
-	}
 	shown, total, rank := 0, 0, map[string]int{}
 	for i, name := range o.Order {
 		rank[name] = i - len(o.Order) // before those that it does not name
 	}
-	err := fleetTable(s, rs, cols, func(all api.Breakers) [][]string {
+	err := fleetTable(s, rs, breakerColumns(), func(all api.Breakers) [][]string {
 		var rows [][]string
 		worst := worstFirst(all)
 		slices.SortStableFunc(worst, func(a, b api.Breaker) int { return cmp.Compare(rank[a.Name], rank[b.Name]) })
@@ -57,6 +51,15 @@ func Breakers(w io.Writer, rs []api.Result[api.Breakers], o Options) error {
 		s.line(s.muted.Render("No circuit breakers."))
 	}
 	return s.flush()
+}
+
+func breakerColumns() []column {
+	return []column{
+		{name: "NAME", flex: true}, {name: "STATE"}, {name: "FAILURES", right: true, drop: 1},
+		{name: "CALLS", right: true, drop: 3}, {name: "ERR%", right: true},
+		{name: "P95", right: true, drop: 4}, {name: "FAILURES/S, 1m", drop: 5},
+		{name: "FOR", right: true, drop: 2}, {name: "NEXT", drop: 6},
+	}
 }
 
 func (s *screen) breakerCounts(states map[api.State]int) string {

@@ -31,14 +31,8 @@ func CacheStatusSince(before []api.Result[api.CacheStatus]) func(io.Writer, []ap
 			s.heading("Caches", s.cacheVerdicts(rs))
 			s.line()
 		}
-		cols := []column{
-			{name: "CACHE"}, {name: "STATUS"}, {name: "HIT%", right: true}, {name: "NOW", right: true, drop: 1}, {name: "RECENT", right: true, drop: 3},
-			{name: "HITS", right: true}, {name: "MISSES", right: true},
-			{name: "ENTRIES", right: true, drop: 2}, {name: "SIZE", right: true, drop: 4}, {name: "EVICTED", right: true, drop: 5},
-			{name: "EXPIRED", right: true, drop: 6}, {name: "CLEARED", right: true, drop: 7}, {name: "ERRORS", right: true, drop: 8},
-		}
 		i := -1 // of the answer whose rows are drawn
-		err := fleetTable(s, rs, cols, func(c api.CacheStatus) [][]string {
+		err := fleetTable(s, rs, cacheColumns(), func(c api.CacheStatus) [][]string {
 			for i++; rs[i].Error != nil; i++ {
 			}
 			old, known := earlier[rs[i].Instance]
@@ -56,6 +50,15 @@ func CacheStatusSince(before []api.Result[api.CacheStatus]) func(io.Writer, []ap
 			return err
 		}
 		return s.flush()
+	}
+}
+
+func cacheColumns() []column {
+	return []column{
+		{name: "CACHE"}, {name: "STATUS"}, {name: "HIT%", right: true}, {name: "NOW", right: true, drop: 1}, {name: "RECENT", right: true, drop: 3},
+		{name: "HITS", right: true}, {name: "MISSES", right: true},
+		{name: "ENTRIES", right: true, drop: 2}, {name: "SIZE", right: true, drop: 4}, {name: "EVICTED", right: true, drop: 5},
+		{name: "EXPIRED", right: true, drop: 6}, {name: "CLEARED", right: true, drop: 7}, {name: "ERRORS", right: true, drop: 8},
 	}
 }
 

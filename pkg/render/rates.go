@@ -22,11 +22,7 @@ func RouteRates(w io.Writer, rs []api.Result[api.RouteRates], o Options) error {
 		trend = trend || slices.ContainsFunc(r.Value.Routes, func(r api.RouteRate) bool { return len(r.RecentRates) > 1 })
 	}
 	s.routesHeading(rs)
-	cols := []column{
-		{name: "ROUTE", flex: true}, {name: "REQUESTS", right: true, drop: 5}, {name: "RATE", right: true}, {name: "TREND", drop: 4}, {name: "ERRORS", right: true},
-		{name: "4XX", right: true, drop: 3}, {name: "P50", right: true, drop: 2}, {name: "P95", right: true}, {name: "P99", right: true, drop: 1}, {name: "AVG", right: true, drop: 6},
-	}
-	shown, err := rateTable(s, rs, cols, trend, func(v api.RouteRates) (rows [][]string) {
+	shown, err := rateTable(s, rs, routeColumns(), trend, func(v api.RouteRates) (rows [][]string) {
 		for i := range v.Routes {
 			rows = append(rows, s.routeRow(&v.Routes[i]))
 		}
@@ -49,6 +45,13 @@ func RouteRates(w io.Writer, rs []api.Result[api.RouteRates], o Options) error {
 		}
 	}
 	return s.flush()
+}
+
+func routeColumns() []column {
+	return []column{
+		{name: "ROUTE", flex: true}, {name: "REQUESTS", right: true, drop: 5}, {name: "RATE", right: true}, {name: "TREND", drop: 4}, {name: "ERRORS", right: true},
+		{name: "4XX", right: true, drop: 3}, {name: "P50", right: true, drop: 2}, {name: "P95", right: true}, {name: "P99", right: true, drop: 1}, {name: "AVG", right: true, drop: 6},
+	}
 }
 
 // rateTable draws the rows of a top as far as a screen holds them, with their

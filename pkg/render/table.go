@@ -18,7 +18,8 @@ import (
 type column struct {
 	name  string
 	right bool // numbers
-	flex  bool // gives way when the screen is narrow, down to flexLeast cells
+	flex  bool // gives way when the screen is narrow, down to its least
+	tail  bool // what does not fit is cut at its end, not in its middle; of a dashboard's columns
 	drop  int  // >0: left out when the screen is too narrow, highest first
 }
 
@@ -26,6 +27,14 @@ const (
 	gutter    = 2
 	flexLeast = 24
 )
+
+// least is how few cells of all there are a flexible column is left with.
+func (c *column) least(total int) int {
+	if c.tail {
+		return total / 4
+	}
+	return flexLeast
+}
 
 // tablewriter guesses from LANG whether ● and ▁ take two cells. Terminals draw
 // them in one; the setting is the process's, so it is made once.
@@ -122,7 +131,7 @@ func fitColumns(cols []column, rows [][]string, total int) (keep, widths []int) 
 	for {
 		over, give := overflow(keep, natural, cols, total)
 		if over <= give {
-			shrink(keep, natural, cols, over)
+			shrink(keep, natural, cols, over, total)
 			break
 		}
 		last := -1
@@ -132,7 +141,7 @@ func fitColumns(cols []column, rows [][]string, total int) (keep, widths []int) 
 			}
 		}
 		if last < 0 {
-			shrink(keep, natural, cols, over)
+			shrink(keep, natural, cols, over, total)
 			break
 		}
 		keep = append(keep[:last:last], keep[last+1:]...)
@@ -150,18 +159,18 @@ func overflow(keep, natural []int, cols []column, total int) (over, give int) {
 	for _, c := range keep {
 		over += natural[c]
 		if cols[c].flex {
-			give += max(natural[c]-flexLeast, 0)
+			give += max(natural[c]-cols[c].least(total), 0)
 		}
 	}
 	return over, give
 }
 
 // shrink takes cells from the flexible columns, the widest first.
-func shrink(keep, natural []int, cols []column, over int) {
+func shrink(keep, natural []int, cols []column, over, total int) {
 	for ; over > 0; over-- {
 		widest := -1
 		for _, c := range keep {
-			if cols[c].flex && natural[c] > flexLeast && (widest < 0 || natural[c] > natural[widest]) {
+			if cols[c].flex && natural[c] > cols[c].least(total) && (widest < 0 || natural[c] > natural[widest]) {
 				widest = c
 			}
 		}

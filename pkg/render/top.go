@@ -31,20 +31,13 @@ func (s *screen) top(t api.ProfileTop, cum bool, where string) error {
 	for _, r := range t.Rows {
 		most = max(most, leading(r, cum))
 	}
-	cols := []column{
-		{name: "FLAT", right: true}, {name: "FLAT%", right: true, drop: 1}, {drop: 3}, {name: "SUM%", right: true, drop: 4},
-		{name: "CUM", right: true}, {name: "CUM%", right: true, drop: 2}, {name: "FUNCTION", flex: true},
-	}
 	var rows [][]string
 	var sum float64
 	for _, r := range t.Rows {
 		sum += r.FlatRatio
-		rows = append(rows, []string{
-			amount(r.Flat, t.Unit), part(r.Flat, r.FlatRatio), s.accent.Render(bar(float64(leading(r, cum)), float64(most), topBar)), share(sum),
-			amount(r.Cum, t.Unit), part(r.Cum, r.CumRatio), clean(hotspot.ShortName(r.Function)),
-		})
+		rows = append(rows, s.topRow(r, t.Unit, most, sum, cum))
 	}
-	if err := s.table(cols, rows); err != nil {
+	if err := s.table(topColumns(), rows); err != nil {
 		return err
 	}
 	if len(t.Rows) < t.Functions && !s.NoHeaders {
@@ -53,6 +46,22 @@ func (s *screen) top(t api.ProfileTop, cum bool, where string) error {
 			count(int64(len(t.Rows))), count(int64(t.Functions)), share(sum), whole(t.Unit))))
 	}
 	return nil
+}
+
+func topColumns() []column {
+	return []column{
+		{name: "FLAT", right: true}, {name: "FLAT%", right: true, drop: 1}, {drop: 3}, {name: "SUM%", right: true, drop: 4},
+		{name: "CUM", right: true}, {name: "CUM%", right: true, drop: 2}, {name: "FUNCTION", flex: true},
+	}
+}
+
+// topRow is a function; most is the largest value of all, sum the share of it
+// and those before it.
+func (s *screen) topRow(r api.TopEntry, unit string, most int64, sum float64, cum bool) []string {
+	return []string{
+		amount(r.Flat, unit), part(r.Flat, r.FlatRatio), s.accent.Render(bar(float64(leading(r, cum)), float64(most), topBar)), share(sum),
+		amount(r.Cum, unit), part(r.Cum, r.CumRatio), clean(hotspot.ShortName(r.Function)),
+	}
 }
 
 func leading(r api.TopEntry, cum bool) int64 {

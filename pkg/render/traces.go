@@ -30,11 +30,7 @@ func Traces(w io.Writer, rs []api.Result[api.TraceList], o Options) error {
 		s.line()
 	}
 	n := uniquePrefix(ids)
-	cols := []column{
-		{name: "ID"}, {name: "STATUS", drop: 1}, {name: "TRACE", flex: true, drop: 3}, {name: "SERVICE", drop: 5}, {name: "TOOK", right: true, drop: 2},
-		{name: "SPANS", right: true, drop: 6}, {name: "ERRORS", right: true, drop: 7}, {name: "PROFILES", right: true, drop: 8}, {name: "AGE", right: true, drop: 4},
-	}
-	err := fleetTable(s, rs, cols, func(l api.TraceList) (rows [][]string) {
+	err := fleetTable(s, rs, traceColumns(), func(l api.TraceList) (rows [][]string) {
 		for i := range l.Traces {
 			rows = append(rows, s.traceRow(&l.Traces[i], n))
 		}
@@ -50,6 +46,13 @@ func Traces(w io.Writer, rs []api.Result[api.TraceList], o Options) error {
 		s.kept(rs, shown, total)
 	}
 	return s.flush()
+}
+
+func traceColumns() []column {
+	return []column{
+		{name: "ID"}, {name: "STATUS", drop: 1}, {name: "TRACE", flex: true, drop: 3}, {name: "SERVICE", drop: 5}, {name: "TOOK", right: true, drop: 2},
+		{name: "SPANS", right: true, drop: 6}, {name: "ERRORS", right: true, drop: 7}, {name: "PROFILES", right: true, drop: 8}, {name: "AGE", right: true, drop: 4},
+	}
 }
 
 func (s *screen) traceRow(t *api.Trace, n int) []string {
