@@ -28,11 +28,7 @@ causes found are ranked, the worst first, each with its evidence. What one cause
 explains stands below it. What could not be judged, for want of traffic or time,
 is listed too: a quiet server is not called well for that.
 
-Ends with 1 if anything is found, and with 0 if nothing is.
-
-  pulsectl doctor
-  pulsectl doctor --for 1m                     memory and goroutines need a while
-  pulsectl doctor -o json | jq '.items[0].findings[].cause'`
+Ends with 1 if anything is found, and with 0 if nothing is.`
 
 func newDoctorCmd(a *app) *cobra.Command {
 	o := doctorOptions{apart: 5 * time.Second}
@@ -53,6 +49,13 @@ func newDoctorCmd(a *app) *cobra.Command {
 	}
 	cmd.Flags().Var(durationValue{&o.apart}, "for", "time between the two looks; 0 looks once, up to "+mostApart.String())
 	cmd.Flags().StringSliceVar(&o.rules, "rule", nil, "judge by this rule only; repeatable")
+	_ = cmd.RegisterFlagCompletionFunc("rule", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		var names []string
+		for _, r := range doctor.Rules() {
+			names = append(names, r.ID+"\t"+r.About)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}) // the flag is there
 	cmd.Flags().BoolVar(&o.listRules, "list-rules", false, "list the rules, and ask no server")
 	return cmd
 }

@@ -22,7 +22,7 @@ var doctorFamilies = []string{
 
 // picture is what becomes known of one server. Its parts are asked for at once.
 type picture struct {
-	in   doctor.Instance
+	in doctor.Instance
 
 	mu sync.Mutex // guards in.Missing
 }

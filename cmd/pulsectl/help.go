@@ -7,6 +7,9 @@ var examples = map[string]string{
 	"status": `  pulsectl                                     # the same, on a terminal
   pulsectl status -s http://a:8000,http://b:8000
   pulsectl status -o jq=.items[].health.status`,
+	"doctor": `  pulsectl doctor
+  pulsectl doctor --for 1m                      # memory and goroutines need a while
+  pulsectl doctor -o jq=.items[].findings[].cause`,
 	"health": `  pulsectl health
   pulsectl health redis
   pulsectl health -q > /dev/null || echo unhealthy`,

@@ -30,6 +30,9 @@ func Status(w io.Writer, rs []api.Result[api.Overview], o Options) error {
 		if err := s.fleetStatus(rs); err != nil {
 			return err
 		}
+		if !s.Wide { // the facts tell it
+			s.missing(rs)
+		}
 	}
 	for _, r := range rs {
 		if len(rs) > 1 && (!s.Wide || r.Error != nil) {
@@ -140,6 +143,15 @@ func (s *screen) fleetStatus(rs []api.Result[api.Overview]) error {
 		}
 		return [][]string{append(row, up, clean(v.Version), clean(v.Service))}
 	})
+}
+
+// missing says what servers did not tell, and why.
+func (s *screen) missing(rs []api.Result[api.Overview]) {
+	for _, r := range rs {
+		for _, part := range slices.Sorted(maps.Keys(r.Value.Missing)) {
+			s.hanging(instance(r.Instance)+blanks(gutter), s.warn.Render(clean(part)+": "+clean(r.Value.Missing[part])))
+		}
+	}
 }
 
 func (s *screen) breakerWord(states map[api.State]int) string {
