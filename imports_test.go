@@ -39,6 +39,7 @@ var rooms = map[string][]string{
 	"internal/exectrace":           {"pkg/api", "internal/hotspot"},
 	"internal/waterfall":           {"pkg/api"},
 	"internal/scrape":              {"pkg/api"},
+	"internal/doctor":              {"pkg/api", "internal/scrape", "internal/waterfall"},
 	"internal/demo":                {"pkg/api", "pkg/monitoring", "pkg/monitoring/*"},
 	"internal/testkit":             {},
 	"pkg/client":                   {"pkg/api"},

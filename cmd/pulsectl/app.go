@@ -74,8 +74,8 @@ func (a *app) rootCmd() *cobra.Command {
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return a.bare(cmd) }
 	a.flags.register(root, a.getenv)
 	root.AddCommand(
-		newServeCmd(a), newStatusCmd(a), newTopCmd(a), newHealthCmd(a), newSystemCmd(a), newAuditCmd(a), newBreakersCmd(a), newTracesCmd(a), newProfilesCmd(a),
-		newCacheCmd(a), newMetricsCmd(a), newAPICmd(a), newContextCmd(a), newConfigCmd(a), newVersionCmd(a),
+		newServeCmd(a), newStatusCmd(a), newTopCmd(a), newDoctorCmd(a), newHealthCmd(a), newSystemCmd(a), newAuditCmd(a), newBreakersCmd(a), newTracesCmd(a),
+		newProfilesCmd(a), newCacheCmd(a), newMetricsCmd(a), newAPICmd(a), newContextCmd(a), newConfigCmd(a), newVersionCmd(a),
 	)
 	addExamples(root)
 	a.addCompletions(root)

@@ -10,6 +10,9 @@ var examples = map[string]string{
 	"top": `  pulsectl top
   pulsectl top --context prod-eu                # every server of a context, a row each
   pulsectl top -s http://a:8000,http://b:8000`,
+	"doctor": `  pulsectl doctor
+  pulsectl doctor --for 1m                      # memory and goroutines need a while
+  pulsectl doctor -o jq=.items[].findings[].cause`,
 	"health": `  pulsectl health
   pulsectl health redis
   pulsectl health -q > /dev/null || echo unhealthy`,

@@ -25,6 +25,7 @@ import (
 // kinds says what the items of each kind of envelope are.
 var kinds = map[string]reflect.Type{
 	"Status": reflect.TypeFor[api.Overview](), "Health": reflect.TypeFor[api.Health](), "HealthCheck": reflect.TypeFor[namedCheck](), "System": reflect.TypeFor[api.System](),
+	"DoctorReport": reflect.TypeFor[api.Diagnosis](), "DoctorRuleList": reflect.TypeFor[api.DoctorRule](),
 	"AuditList": reflect.TypeFor[api.AuditEntry](), "ContextList": reflect.TypeFor[namedContext](), "Context": reflect.TypeFor[namedContext](), "ConfigView": reflect.TypeFor[setting](), "Version": reflect.TypeFor[build](),
 	"BreakerList": reflect.TypeFor[api.Breaker](), "Breaker": reflect.TypeFor[api.Breaker](), "BreakerEventList": reflect.TypeFor[api.BreakerEvent](),
 	"BreakerResetList": reflect.TypeFor[api.ResetBreaker](), "BreakerChangeList": reflect.TypeFor[api.BreakerChange](),
@@ -147,7 +148,7 @@ func TestOutputIsAsTheSchemas(t *testing.T) {
 	env["PULSECTL_SERVER"] = strings.Join([]string{ts.URL, python.URL, "http://127.0.0.1:1"}, ",")
 	seen := map[string]int{}
 	for _, command := range []string{
-		"version", "status", "health", "health database", "system", "audit list", "context list", "context show prod", "config view",
+		"version", "status", "doctor --for 0", "doctor --list-rules", "health", "health database", "system", "audit list", "context list", "context show prod", "config view",
 		"breakers list", "breakers show openai_api", "breakers events", "traces list", "traces list --spans", "traces show @slowest", "traces diff @slowest @p50",
 		"traces stats --interval 1m", "traces services", "traces cleanup --dry-run", "profiles list", "profiles stats", "profiles capture --type goroutine", "profiles list", "profiles show LAST", "profiles top",
 		"cache status", "cache keys memory", "cache info redis", "cache clear memory user:* --dry-run", "metrics list", "metrics top --rate 200ms", "metrics top pulse_* --rate 200ms", "audit list --verify", "metrics get go_gc_duration_seconds", "metrics get pulse_api_request_duration_seconds",

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pulsectl/pulsectl/internal/doctor"
 	"github.com/pulsectl/pulsectl/pkg/api"
 	"github.com/pulsectl/pulsectl/pkg/client"
 	"github.com/pulsectl/pulsectl/pkg/render"
@@ -19,7 +20,7 @@ var statusView = view[api.Overview]{
 func newStatusCmd(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Show each server at a glance, and what to type next",
+		Short: "Show at a glance whether to worry, and what to type next",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return a.status(cmd.Context()) },
 	}
@@ -30,7 +31,30 @@ func (a *app) status(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.addFindings(rs)
 	return show(a, rs, statusView)
+}
+
+// addFindings gives each server what the doctor's quick rules find there.
+func (a *app) addFindings(rs []api.Result[api.Overview]) {
+	var all []doctor.Instance
+	at := map[string]int{}
+	for i := range rs {
+		if rs[i].Error != nil {
+			continue
+		}
+		v := &rs[i].Value
+		v.Findings, at[rs[i].Instance] = []api.Finding{}, i
+		all = append(all, doctor.Instance{Name: rs[i].Instance, Version: v.Version, Now: doctor.Look{
+			At: a.now(), Health: &v.Health, Breakers: v.Breakers, System: v.System, Profiling: v.Profiling,
+		}})
+	}
+	for _, f := range doctor.Diagnose(all, doctor.Options{Now: a.now(), Quick: true}).Findings {
+		for _, name := range f.Instances {
+			v := &rs[at[name]].Value
+			v.Findings = append(v.Findings, f)
+		}
+	}
 }
 
 // bare is pulsectl without a command: the status on a terminal, else the help.

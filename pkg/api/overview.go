@@ -13,7 +13,8 @@ type Overview struct {
 	Profiling   *ProfilingStats `json:"profiling,omitempty"`
 	System      *System         `json:"system,omitempty"`
 
-	Missing map[string]string `json:"missing,omitempty"` // why a part is absent, by its name
+	Findings []Finding         `json:"findings"`          // what one look tells, the worst first; `pulsectl doctor` finds more
+	Missing  map[string]string `json:"missing,omitempty"` // why a part is absent, by its name
 }
 
 // TraceOverview counts traces and names those to look at first.

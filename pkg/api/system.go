@@ -25,6 +25,8 @@ type ProcessInfo struct {
 	GOMAXPROCS        *Count   `json:"gomaxprocs,omitempty"`
 	CgroupMemoryLimit *Count   `json:"cgroup_memory_limit,omitempty"` // bytes; absent without a limit
 	CgroupCPUQuota    *float64 `json:"cgroup_cpu_quota,omitempty"`    // cores; absent without a quota
+	CgroupThrottled   *Seconds `json:"cgroup_throttled,omitempty"`    // held back by the quota so far; absent without one
+	CPUWait           *Seconds `json:"cpu_wait,omitempty"`            // its threads were ready and had no processor, so far; Linux only
 }
 
 // HostInfo describes the machine; sizes are bytes. The text fields and

@@ -11,21 +11,177 @@ import (
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
-// Status draws each server at a glance, and what to type next.
+// Status draws whether to worry: the verdict, the worst things with what to type
+// next, and then one server's facts, or a line for each server of a fleet.
 func Status(w io.Writer, rs []api.Result[api.Overview], o Options) error {
 	s := newScreen(w, o)
-	for i, r := range rs {
-		if i > 0 {
+	found := worstFindings(rs)
+	s.heading(s.verdictOf(rs, found), s.muted.Render(s.Now.In(s.Zone).Format("15:04:05 MST")))
+	for i, f := range found {
+		if i == mostWorries && !s.Wide {
 			s.line()
+			s.line(s.muted.Render(fmt.Sprintf("and %d more: pulsectl doctor", len(found)-i)))
+			break
 		}
-		if r.Error != nil {
-			s.heading(instance(r.Instance), s.bad.Render("✗ no answer"))
-			s.failed("", r.Error)
+		s.worry(f, len(rs) > 1)
+	}
+	s.line()
+	if len(rs) > 1 {
+		if err := s.fleetStatus(rs); err != nil {
+			return err
+		}
+		if !s.Wide { // the facts tell it
+			s.missing(rs)
+		}
+	}
+	for _, r := range rs {
+		if len(rs) > 1 && (!s.Wide || r.Error != nil) {
 			continue
+		}
+		if len(rs) > 1 {
+			s.line()
 		}
 		s.overview(r.Instance, r.Value)
 	}
+	if len(found) > 0 {
+		s.line()
+		s.line(s.muted.Render("why  "), "pulsectl doctor")
+	}
 	return s.flush()
+}
+
+// mostWorries is how many findings the status shows: one screen is to hold it.
+const mostWorries = 5
+
+// worstFindings are those of all servers, each once, the worst first.
+func worstFindings(rs []api.Result[api.Overview]) (out []api.Finding) {
+	seen := map[string]bool{}
+	for _, r := range rs {
+		for _, f := range r.Value.Findings {
+			if key := f.Rule + " " + f.Subject; !seen[key] {
+				seen[key] = true
+				out = append(out, f)
+			}
+		}
+	}
+	order := map[string]int{api.SeverityCritical: 0, api.SeverityWarning: 1, api.SeverityNotice: 2}
+	slices.SortStableFunc(out, func(a, b api.Finding) int { return cmp.Compare(order[a.Severity], order[b.Severity]) })
+	return out
+}
+
+// verdictOf says in a few words whether to worry.
+func (s *screen) verdictOf(rs []api.Result[api.Overview], found []api.Finding) string {
+	n := map[verdict]int{}
+	for _, r := range rs {
+		if r.Error == nil {
+			n[statusVerdict(r.Value.Health.Status)]++
+		}
+	}
+	silent := len(rs) - answered(rs)
+	var parts []string
+	add := func(v verdict, n int, word string) {
+		switch {
+		case n == 0:
+		case len(rs) == 1:
+			parts = append(parts, s.mark(v, word))
+		default:
+			parts = append(parts, s.mark(v, count(int64(n))+" "+word))
+		}
+	}
+	add(broken, silent, "without answer")
+	add(broken, n[broken], "unhealthy")
+	add(between, n[between], "degraded")
+	switch {
+	case len(parts) == 0 && len(found) == 0 && len(rs) == 1:
+		return s.mark(fine, "All is well")
+	case len(parts) == 0 && len(found) == 0:
+		return s.mark(fine, "All is well") + s.muted.Render(fmt.Sprintf("  %d servers", len(rs)))
+	case len(rs) == 1 && len(parts) == 0:
+		return s.mark(between, "Healthy, but look at this")
+	}
+	add(fine, n[fine], "healthy")
+	return strings.Join(parts, blanks(gutter))
+}
+
+// worry is a finding in two lines: what, and what to type.
+func (s *screen) worry(f api.Finding, fleet bool) {
+	s.hanging(s.sign(f.Severity)+" ", clean(f.Cause))
+	next := clean(f.Next)
+	if fleet {
+		next += s.muted.Render("  at " + s.places(f.Instances))
+	}
+	s.hanging("  "+s.accent.Render("→ "), next)
+}
+
+// fleetStatus is a line for each server.
+func (s *screen) fleetStatus(rs []api.Result[api.Overview]) error {
+	cols := []column{
+		{name: "STATUS"}, {name: "BREAKERS"}, {name: "CHECKS", drop: 1}, {name: "FAILED", right: true, drop: 3}, {name: "CPU", right: true, drop: 4},
+		{name: "MEMORY", right: true, drop: 5}, {name: "UP", right: true, drop: 6}, {name: "VERSION", drop: 2}, {name: "SERVICE", drop: 7},
+	}
+	return fleetTable(s, rs, cols, func(v api.Overview) [][]string {
+		bad, row := 0, make([]string, 0, len(cols))
+		for _, c := range v.Health.Checks {
+			if statusVerdict(c.Status) != fine {
+				bad++
+			}
+		}
+		states := map[api.State]int{}
+		for _, b := range v.Breakers {
+			states[b.State]++
+		}
+		row = append(row, s.mark(statusVerdict(v.Health.Status), clean(v.Health.Status)), s.breakerWord(states), s.checkWord(bad, len(v.Health.Checks)))
+		row = append(row, failedWord(v.Traces))
+		if p := v.System; p != nil {
+			row = append(row, fmt.Sprintf("%.0f%%", p.Process.CPUPercent), size(int64(p.Process.MemoryRSS)))
+		} else {
+			row = append(row, "–", "–")
+		}
+		up := "–"
+		if v.Health.Uptime != nil {
+			up = age(v.Health.Uptime.Duration())
+		}
+		return [][]string{append(row, up, clean(v.Version), clean(v.Service))}
+	})
+}
+
+// missing says what servers did not tell, and why.
+func (s *screen) missing(rs []api.Result[api.Overview]) {
+	for _, r := range rs {
+		for _, part := range slices.Sorted(maps.Keys(r.Value.Missing)) {
+			s.hanging(instance(r.Instance)+blanks(gutter), s.warn.Render(clean(part)+": "+clean(r.Value.Missing[part])))
+		}
+	}
+}
+
+func (s *screen) breakerWord(states map[api.State]int) string {
+	all := states[api.StateOpen] + states[api.StateHalfOpen] + states[api.StateClosed]
+	switch {
+	case all == 0:
+		return "–"
+	case states[api.StateOpen] > 0:
+		return s.bad.Render(fmt.Sprintf("%d open", states[api.StateOpen])) + s.muted.Render(fmt.Sprintf(" of %d", all))
+	case states[api.StateHalfOpen] > 0:
+		return s.warn.Render(fmt.Sprintf("%d half-open", states[api.StateHalfOpen])) + s.muted.Render(fmt.Sprintf(" of %d", all))
+	}
+	return fmt.Sprintf("%d closed", all)
+}
+
+func (s *screen) checkWord(bad, all int) string {
+	switch {
+	case all == 0:
+		return "–"
+	case bad > 0:
+		return s.warn.Render(fmt.Sprintf("%d failing", bad)) + s.muted.Render(fmt.Sprintf(" of %d", all))
+	}
+	return fmt.Sprintf("%d pass", all)
+}
+
+func failedWord(t *api.TraceOverview) string {
+	if t == nil || t.Failed == nil {
+		return "–"
+	}
+	return count(t.Failed.Value())
 }
 
 func (s *screen) overview(server string, v api.Overview) {
@@ -53,10 +209,6 @@ func (s *screen) overview(server string, v api.Overview) {
 		facts = append(facts, fact{clean(part), text})
 	}
 	s.facts(facts)
-	if next := nextCommand(v); next != "" {
-		s.line()
-		s.line(s.muted.Render("next  "), next)
-	}
 }
 
 // checkFacts are how many checks pass, and a line for each that does not.
@@ -183,20 +335,4 @@ func (s *screen) processFact(v *api.System) string {
 		text += fmt.Sprintf("  %s goroutines", count(v.Process.Goroutines.Value()))
 	}
 	return text
-}
-
-// nextCommand is what an operator would type now, "" where nothing is wrong.
-func nextCommand(v api.Overview) string {
-	for _, b := range worstFirst(v.Breakers) {
-		if b.State != api.StateClosed {
-			return "pulsectl breakers show " + clean(b.Name)
-		}
-	}
-	switch {
-	case v.Health.Status != "" && v.Health.Status != api.Healthy:
-		return "pulsectl health"
-	case v.Traces != nil && v.Traces.Error != nil:
-		return "pulsectl traces show " + shortTraceID(v.Traces.Error.TraceID, 8)
-	}
-	return ""
 }

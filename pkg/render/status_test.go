@@ -38,15 +38,25 @@ func sampleOverview() api.Overview {
 }
 
 func TestStatus(t *testing.T) {
+	sick := sampleOverview()
+	sick.Findings = sampleFindings()
 	healthy := api.Overview{Service: "pulse-api", Health: api.Health{Status: api.Healthy}}
-	rs := []api.Result[api.Overview]{
-		{Instance: "http://127.0.0.1:8000", Value: sampleOverview()},
-		{Instance: "http://127.0.0.1:8001", Value: healthy},
-		{Instance: "http://127.0.0.1:8002", Error: &api.Error{Detail: "connection refused"}},
+	one := func(v api.Overview) []api.Result[api.Overview] {
+		return []api.Result[api.Overview]{{Instance: "http://127.0.0.1:8000", Value: v}}
 	}
-	golden(t, "status", func(w *bytes.Buffer, o render.Options) error { return render.Status(w, rs, o) })
 	python := api.Overview{Service: "python", Version: "1.0.0", Health: api.Health{Status: api.Healthy}, Traces: &api.TraceOverview{Active: 2}}
-	golden(t, "status-python", func(w *bytes.Buffer, o render.Options) error {
-		return render.Status(w, []api.Result[api.Overview]{{Instance: "http://py:8000", Value: python}}, o)
-	})
+	unreadable := python
+	unreadable.Missing = map[string]string{"profiling": "profiles are unreadable on this server: once one has finished it answers 500"}
+	worried := healthy
+	worried.Findings = sampleFindings()[2:]
+	for name, rs := range map[string][]api.Result[api.Overview]{
+		"status": one(sick), "status-well": one(healthy), "status-worried": one(worried), "status-python": one(python),
+		"status-fleet": {
+			{Instance: "http://127.0.0.1:8000", Value: sick}, {Instance: "http://127.0.0.1:8001", Value: healthy},
+			{Instance: "http://127.0.0.1:8002", Error: &api.Error{Detail: "connection refused"}}, {Instance: "http://py:8000", Value: unreadable},
+		},
+		"status-fleet-well": {{Instance: "http://127.0.0.1:8000", Value: healthy}, {Instance: "http://127.0.0.1:8001", Value: healthy}},
+	} {
+		golden(t, name, func(w *bytes.Buffer, o render.Options) error { return render.Status(w, rs, o) })
+	}
 }

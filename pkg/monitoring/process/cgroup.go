@@ -6,14 +6,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
 // limits are what a cgroup allows; nil means no limit, or no cgroups.
 type limits struct {
-	memory *api.Count // bytes
-	cores  *float64
+	memory    *api.Count // bytes
+	cores     *float64
+	throttled *api.Seconds // by the quota, so far; nil without a quota
 }
 
 // readCgroup reads the limits under a mounted cgroup file system: version 2 if
@@ -25,6 +27,7 @@ func readCgroup(root string) limits {
 	if exists(filepath.Join(root, "cgroup.controllers")) {
 		for _, dir := range upTo(root, v2) {
 			out.tighten(readNumber(filepath.Join(dir, "memory.max")), quotaV2(filepath.Join(dir, "cpu.max")))
+			out.heldBack(dir, "throttled_usec", time.Microsecond)
 		}
 		return out
 	}
@@ -36,8 +39,27 @@ func readCgroup(root string) limits {
 		if quota > 0 && period > 0 {
 			out.tighten(0, quota/period)
 		}
+		out.heldBack(dir, "throttled_time", time.Nanosecond)
 	}
 	return out
+}
+
+// heldBack reads of a group's cpu.stat how long its quota held it back. Of
+// nested groups the one that was held longest counts.
+func (l *limits) heldBack(dir, field string, unit time.Duration) {
+	b, err := os.ReadFile(filepath.Join(dir, "cpu.stat"))
+	if err != nil || l.cores == nil {
+		return
+	}
+	for line := range strings.Lines(string(b)) {
+		name, text, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if name != field {
+			continue
+		}
+		if held := api.Seconds(number(text) * float64(unit)); l.throttled == nil || held > *l.throttled {
+			l.throttled = &held
+		}
+	}
 }
 
 // tighten takes over a limit that is lower; 0 means none. What is beyond any

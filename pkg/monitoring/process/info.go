@@ -2,8 +2,10 @@ package process
 
 import (
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/metrics"
+	"strings"
 	"time"
 
 	"github.com/shirou/gopsutil/v4/disk"
@@ -31,8 +33,30 @@ func (r *Reader) process() api.ProcessInfo {
 	}
 	readRuntime(&out)
 	limits := readCgroup(r.opts.CgroupRoot)
-	out.CgroupMemoryLimit, out.CgroupCPUQuota = limits.memory, limits.cores
+	out.CgroupMemoryLimit, out.CgroupCPUQuota, out.CgroupThrottled = limits.memory, limits.cores, limits.throttled
+	out.CPUWait = cpuWait("/proc/self/task")
 	return out
+}
+
+// cpuWait adds up how long the threads that there are were ready to run and had
+// no processor: the second number of their schedstat, in nanoseconds. It is nil
+// where the kernel does not count that.
+func cpuWait(tasks string) *api.Seconds {
+	files, err := filepath.Glob(filepath.Join(tasks, "*", "schedstat"))
+	if err != nil || len(files) == 0 {
+		return nil
+	}
+	total := api.Seconds(0)
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			continue // the thread has ended
+		}
+		if f := strings.Fields(string(b)); len(f) > 1 {
+			total += api.Seconds(number(f[1]))
+		}
+	}
+	return &total
 }
 
 // readRuntime fills in what the Go runtime tells of itself.

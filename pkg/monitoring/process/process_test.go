@@ -94,9 +94,13 @@ func TestCgroupVersion2(t *testing.T) {
 	write(t, filepath.Join(root, "cgroup.controllers"), "cpu memory\n")
 	write(t, filepath.Join(root, "memory.max"), "536870912\n")
 	write(t, filepath.Join(root, "cpu.max"), "150000 100000\n")
+	write(t, filepath.Join(root, "cpu.stat"), "usage_usec 9\nnr_throttled 3\nthrottled_usec 2500000\n")
 	p := reader(t, process.Options{CgroupRoot: root}).Info().Process
 	if p.CgroupMemoryLimit.Value() != 512<<20 || p.CgroupCPUQuota == nil || *p.CgroupCPUQuota != 1.5 {
 		t.Errorf("limits = %v, %v, want 512 MiB and 1.5 cores", p.CgroupMemoryLimit.Value(), p.CgroupCPUQuota)
+	}
+	if p.CgroupThrottled == nil || p.CgroupThrottled.Duration() != 2500*time.Millisecond {
+		t.Errorf("held back for %v, want 2.5s", p.CgroupThrottled)
 	}
 }
 
@@ -113,7 +117,7 @@ func TestCgroupWithoutLimits(t *testing.T) {
 				write(t, filepath.Join(root, path), text)
 			}
 			p := reader(t, process.Options{CgroupRoot: root}).Info().Process
-			if p.CgroupMemoryLimit != nil || p.CgroupCPUQuota != nil {
+			if p.CgroupMemoryLimit != nil || p.CgroupCPUQuota != nil || p.CgroupThrottled != nil {
 				t.Errorf("limits = %v, %v, want none", p.CgroupMemoryLimit.Value(), *p.CgroupCPUQuota)
 			}
 		})
@@ -125,9 +129,36 @@ func TestCgroupVersion1(t *testing.T) {
 	write(t, filepath.Join(root, "memory/memory.limit_in_bytes"), "1073741824\n")
 	write(t, filepath.Join(root, "cpu/cpu.cfs_quota_us"), "50000\n")
 	write(t, filepath.Join(root, "cpu/cpu.cfs_period_us"), "100000\n")
+	write(t, filepath.Join(root, "cpu/cpu.stat"), "nr_periods 9\nthrottled_time 1500000000\n")
 	p := reader(t, process.Options{CgroupRoot: root}).Info().Process
 	if p.CgroupMemoryLimit.Value() != 1<<30 || p.CgroupCPUQuota == nil || *p.CgroupCPUQuota != 0.5 {
 		t.Errorf("limits = %v, %v, want 1 GiB and half a core", p.CgroupMemoryLimit.Value(), p.CgroupCPUQuota)
+	}
+	if p.CgroupThrottled == nil || p.CgroupThrottled.Duration() != 1500*time.Millisecond {
+		t.Errorf("held back for %v, want 1.5s", p.CgroupThrottled)
+	}
+}
+
+// More goroutines than processors want to run: some of their threads wait.
+func TestWaitForAProcessor(t *testing.T) {
+	r := reader(t, process.Options{})
+	before := r.Info().Process.CPUWait
+	if before == nil {
+		t.Skip("the kernel does not count waits")
+	}
+	runtime.GOMAXPROCS(4 * runtime.NumCPU())
+	defer runtime.GOMAXPROCS(runtime.NumCPU())
+	end := time.Now().Add(300 * time.Millisecond)
+	var wg sync.WaitGroup
+	for range 4 * runtime.NumCPU() {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+			}
+		})
+	}
+	wg.Wait()
+	if after := r.Info().Process.CPUWait; after == nil || after.Duration()-before.Duration() < 300*time.Millisecond {
+		t.Errorf("threads waited %v, then %v", before.Duration(), after)
 	}
 }
 
