@@ -39,10 +39,12 @@ var rooms = map[string][]string{
 	"internal/exectrace":           {"pkg/api", "internal/hotspot"},
 	"internal/waterfall":           {"pkg/api"},
 	"internal/scrape":              {"pkg/api"},
+	"internal/condition":           {"pkg/api"},
+	"internal/check":               {"pkg/api", "internal/condition"},
 	"internal/demo":                {"pkg/api", "pkg/monitoring", "pkg/monitoring/*"},
 	"internal/testkit":             {},
 	"pkg/client":                   {"pkg/api"},
-	"pkg/render":                   {"pkg/api", "internal/hotspot", "internal/waterfall", "internal/scrape"},
+	"pkg/render":                   {"pkg/api", "internal/hotspot", "internal/waterfall", "internal/scrape", "internal/condition", "internal/check"},
 	"cmd/pulsectl":                 {"pkg/*", "internal/*"},
 }
 
