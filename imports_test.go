@@ -40,6 +40,7 @@ var rooms = map[string][]string{
 	"internal/waterfall":           {"pkg/api"},
 	"internal/scrape":              {"pkg/api"},
 	"internal/condition":           {"pkg/api"},
+	"internal/shipped":             {},
 	"internal/check":               {"pkg/api", "internal/condition"},
 	"internal/demo":                {"pkg/api", "pkg/monitoring", "pkg/monitoring/*"},
 	"internal/testkit":             {},
