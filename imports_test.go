@@ -40,10 +40,13 @@ var rooms = map[string][]string{
 	"internal/waterfall":           {"pkg/api"},
 	"internal/scrape":              {"pkg/api"},
 	"internal/doctor":              {"pkg/api", "internal/scrape", "internal/waterfall"},
+	"internal/condition":           {"pkg/api"},
+	"internal/shipped":             {},
+	"internal/check":               {"pkg/api", "internal/condition"},
 	"internal/demo":                {"pkg/api", "pkg/monitoring", "pkg/monitoring/*"},
 	"internal/testkit":             {},
 	"pkg/client":                   {"pkg/api"},
-	"pkg/render":                   {"pkg/api", "internal/hotspot", "internal/waterfall", "internal/scrape"},
+	"pkg/render":                   {"pkg/api", "internal/hotspot", "internal/waterfall", "internal/scrape", "internal/condition", "internal/check"},
 	"cmd/pulsectl":                 {"pkg/*", "internal/*"},
 }
 

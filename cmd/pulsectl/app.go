@@ -54,7 +54,10 @@ func (a *app) run(ctx context.Context, args []string) error {
 	root.SetErr(a.streams.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !a.started {
-		return &usageError{err, cmd.CommandPath()}
+		err = &usageError{err, cmd.CommandPath()}
+	}
+	if isCheck(cmd) {
+		return a.checkFailed(cmd, err)
 	}
 	return err
 }
@@ -75,7 +78,7 @@ func (a *app) rootCmd() *cobra.Command {
 	a.flags.register(root, a.getenv)
 	root.AddCommand(
 		newServeCmd(a), newStatusCmd(a), newTopCmd(a), newDoctorCmd(a), newHealthCmd(a), newSystemCmd(a), newAuditCmd(a), newBreakersCmd(a), newTracesCmd(a),
-		newProfilesCmd(a), newCacheCmd(a), newMetricsCmd(a), newAPICmd(a), newContextCmd(a), newConfigCmd(a), newVersionCmd(a),
+		newProfilesCmd(a), newCacheCmd(a), newMetricsCmd(a), newCheckCmd(a), newWaitCmd(a), newAPICmd(a), newContextCmd(a), newConfigCmd(a), newVersionCmd(a),
 	)
 	addExamples(root)
 	a.addCompletions(root)

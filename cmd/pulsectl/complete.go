@@ -47,6 +47,7 @@ func (a *app) addCompletions(root *cobra.Command) {
 		"profiles show": {1, liveProfiles}, "profiles top": {1, liveProfiles}, "profiles flame": {1, liveProfiles}, "profiles tree": {1, liveProfiles},
 		"profiles tags": {1, liveProfiles}, "profiles export": {1, liveProfiles}, "profiles diff": {2, liveProfiles},
 		"metrics get": {1, liveMetrics}, "metrics list": {1, liveMetrics}, "health": {1, liveChecks},
+		"check breakers": {0, liveBreakers}, "check health": {0, liveChecks}, "wait": {0, liveConditions},
 	} {
 		cmd, _, err := root.Find(strings.Fields(path))
 		if err != nil || cmd.CommandPath() != "pulsectl "+path || cmd.ValidArgsFunction != nil {
@@ -102,7 +103,10 @@ func (a *app) words(cmd *cobra.Command, question string, ask wordsOf) []word {
 	if a.aim(cmd) != nil {
 		return nil
 	}
-	noun, _, _ := strings.Cut(question, " ")
+	noun, of, _ := strings.Cut(question, " ")
+	if noun == "check" { // its verbs are of several nouns
+		noun += "-" + of
+	}
 	kept := a.keptWords(noun)
 	if all, fresh := readWords(kept); fresh {
 		return all
@@ -222,6 +226,23 @@ func liveChecks(ctx context.Context, c *client.Client) (out []word, err error) {
 	h, err := c.Health(ctx)
 	for _, name := range slices.Sorted(maps.Keys(h.Checks)) {
 		out = append(out, word{name, h.Checks[name].Status})
+	}
+	return out, err
+}
+
+// liveConditions are conditions that can be waited for.
+func liveConditions(ctx context.Context, c *client.Client) ([]word, error) {
+	out := []word{{"ready", "the critical checks pass"}, {"health=healthy", "the verdict"}, {"breaker/*=closed", "every breaker"}}
+	breakers, err := liveBreakers(ctx, c)
+	if err != nil {
+		return out, err
+	}
+	for _, w := range breakers {
+		out = append(out, word{"breaker/" + w.Text + "=closed", w.About})
+	}
+	checks, err := liveChecks(ctx, c)
+	for _, w := range checks {
+		out = append(out, word{"check/" + w.Text + "=healthy", w.About})
 	}
 	return out, err
 }

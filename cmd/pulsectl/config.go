@@ -41,7 +41,7 @@ var configView = view[[]setting]{
 func newConfigCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "The configuration: view, set, path",
+		Short: "The configuration: view, set, path; files for Prometheus and Grafana",
 		Example: `  pulsectl config view
   pulsectl config set output wide --context prod
   pulsectl config path`,
@@ -71,6 +71,7 @@ func newConfigCmd(a *app) *cobra.Command {
 	}
 	cmd.RunE = view.RunE
 	cmd.AddCommand(view, newConfigSetCmd(a), path)
+	cmd.AddCommand(newConfigCmds(a)...)
 	return cmd
 }
 

@@ -14,6 +14,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	verdict "github.com/pulsectl/pulsectl/internal/check"
+	"github.com/pulsectl/pulsectl/internal/condition"
 	"github.com/pulsectl/pulsectl/internal/hotspot"
 	"github.com/pulsectl/pulsectl/internal/schema"
 	"github.com/pulsectl/pulsectl/internal/testkit"
@@ -37,6 +39,7 @@ var kinds = map[string]reflect.Type{
 	"MetricList": reflect.TypeFor[api.MetricFamily](), "Metric": reflect.TypeFor[api.MetricFamily](),
 	"ProfileFlame": reflect.TypeFor[hotspot.FlameGraph](), "ProfileTree": reflect.TypeFor[hotspot.GraphEntry](), "ProfileTags": reflect.TypeFor[hotspot.TagKey](),
 	"ProfileDiff": reflect.TypeFor[render.ProfileDiffShown](), "ProfileUpload": reflect.TypeFor[api.Profile](),
+	"CheckResult": reflect.TypeFor[verdict.Result](), "WaitResult": reflect.TypeFor[condition.Outcome](),
 	"RouteRateList": reflect.TypeFor[api.RouteRate](), "MetricRateList": reflect.TypeFor[api.MetricRate](), "AuditCheck": reflect.TypeFor[api.AuditCheck](),
 }
 
@@ -49,12 +52,13 @@ var selfEncoded = func() schema.Types {
 		"critical": object{"type": "boolean"}, "last_ok": unixSeconds,
 	}, "required": []string{"status", "latency_ms"}}
 	return schema.Types{
-		reflect.TypeFor[api.Time]():    unixSeconds,
-		reflect.TypeFor[api.Seconds](): {"type": "number", "description": "seconds"},
-		reflect.TypeFor[api.Nano]():    {"type": "string", "pattern": "^-?[0-9]+$", "description": "nanoseconds since 1970"},
-		reflect.TypeFor[api.Float]():   {"anyOf": []any{object{"type": "number"}, object{"enum": []string{"NaN", "+Inf", "-Inf"}}}},
-		reflect.TypeFor[api.Check]():   check,
-		reflect.TypeFor[namedCheck]():  {"allOf": []any{object{"type": "object", "properties": object{"name": object{"type": "string"}}, "required": []string{"name"}}, check}},
+		reflect.TypeFor[api.Time]():       unixSeconds,
+		reflect.TypeFor[api.Seconds]():    {"type": "number", "description": "seconds"},
+		reflect.TypeFor[api.Nano]():       {"type": "string", "pattern": "^-?[0-9]+$", "description": "nanoseconds since 1970"},
+		reflect.TypeFor[api.Float]():      {"anyOf": []any{object{"type": "number"}, object{"enum": []string{"NaN", "+Inf", "-Inf"}}}},
+		reflect.TypeFor[api.Check]():      check,
+		reflect.TypeFor[verdict.Status](): {"enum": []string{"ok", "warning", "critical", "unknown"}},
+		reflect.TypeFor[namedCheck]():     {"allOf": []any{object{"type": "object", "properties": object{"name": object{"type": "string"}}, "required": []string{"name"}}, check}},
 		reflect.TypeFor[api.SpanLog](): {"type": "object", "properties": object{
 			"timestamp": unixSeconds, "level": object{"type": "string"}, "message": object{"type": "string"},
 		}, "required": []string{"timestamp", "level", "message"}},
@@ -148,7 +152,7 @@ func TestOutputIsAsTheSchemas(t *testing.T) {
 	env["PULSECTL_SERVER"] = strings.Join([]string{ts.URL, python.URL, "http://127.0.0.1:1"}, ",")
 	seen := map[string]int{}
 	for _, command := range []string{
-		"version", "status", "doctor --for 0", "doctor --list-rules", "health", "health database", "system", "audit list", "context list", "context show prod", "config view",
+		"version", "status", "doctor --for 0", "doctor --list-rules", "wait ready --timeout 100ms", "check breakers", "check health", "check cache", "health", "health database", "system", "audit list", "context list", "context show prod", "config view",
 		"breakers list", "breakers show openai_api", "breakers events", "traces list", "traces list --spans", "traces show @slowest", "traces diff @slowest @p50",
 		"traces stats --interval 1m", "traces services", "traces cleanup --dry-run", "profiles list", "profiles stats", "profiles capture --type goroutine", "profiles list", "profiles show LAST", "profiles top",
 		"cache status", "cache keys memory", "cache info redis", "cache clear memory user:* --dry-run", "metrics list", "metrics top --rate 200ms", "metrics top pulse_* --rate 200ms", "audit list --verify", "metrics get go_gc_duration_seconds", "metrics get pulse_api_request_duration_seconds",

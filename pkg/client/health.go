@@ -47,6 +47,38 @@ func (c *Client) Health(ctx context.Context) (api.Health, error) {
 	return out, nil
 }
 
+// Ready tells whether the server's critical checks pass. One that says no, with
+// 503, has answered.
+func (c *Client) Ready(ctx context.Context) (api.Ready, error) {
+	var out api.Ready
+	const path = "/health/ready"
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
+	defer cancel()
+	resp, err := c.Send(ctx, http.MethodGet, path, nil, nil, nil)
+	if err != nil {
+		return out, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxProblem))
+	if err != nil {
+		return out, transportError(err)
+	}
+	var told struct{ Ready *bool }
+	readable := json.Unmarshal(b, &told) == nil && told.Ready != nil
+	switch {
+	case readable && (resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusServiceUnavailable && !*told.Ready):
+		err := json.Unmarshal(b, &out)
+		out.Ready = *told.Ready
+		if err != nil {
+			return out, unreadable(0, "GET %s: the answer is not the API's: %v", path, err)
+		}
+		return out, nil
+	case resp.StatusCode == http.StatusOK:
+		return out, unreadable(0, "GET %s: the answer is not the API's: it does not say whether it is ready", path)
+	}
+	return out, problem(resp, path, b)
+}
+
 // System describes the server's process and its host.
 func (c *Client) System(ctx context.Context) (api.System, error) {
 	var out api.System
