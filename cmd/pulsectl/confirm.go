@@ -28,6 +28,9 @@ func (a *app) permitted(command string) error {
 	if !change {
 		return nil
 	}
+	if a.flags.from != "" {
+		return fmt.Errorf("%w: a snapshot cannot be changed", errRefused)
+	}
 	err := a.mayChange(asks)
 	if err == nil || command != execCommand {
 		return err

@@ -246,6 +246,7 @@ func (m *Monitor) buildServer() (err error) {
 		Features: func() api.HealthFeatures {
 			return api.HealthFeatures{TracingEnabled: true, MetricsEnabled: true, ProfilingEnabled: m.Profiles.Mode() == profiling.ModeOn}
 		},
+		Secret: secretNames(m.opts.SecretNames), Secrets: []string{m.opts.RedisURL},
 		Audit: m.opts.AuditLog, Capabilities: m.opts.Capabilities, Listeners: m.opts.Listeners,
 		Access: m.opts.Access, Log: m.log, OnBreaker: m.logBreaker,
 		Panic: func(r *http.Request, reason any) { m.countPanic(r, reason) },
