@@ -272,6 +272,9 @@ func (s *Server) breakerEvents(_ *http.Request, q url.Values) (any, error) {
 // begins.
 func (s *Server) keys(tier string) func(*http.Request, url.Values) (any, error) {
 	return func(r *http.Request, q url.Values) (any, error) {
+		if _, p, found := s.part(r.URL.Path); found && p.Status >= http.StatusBadRequest {
+			return nil, s.read(r.URL.Path, nil)
+		}
 		data, found := s.from.File("cache/" + tier + "/keys.json")
 		if !found {
 			return nil, s.noKeys(tier, r.URL.Path)

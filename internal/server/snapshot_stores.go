@@ -70,6 +70,10 @@ func (c *collector) tierKeys(tier string, h http.Handler) error {
 		a := c.ask(h, cachePath+"/"+tier+"/keys", q.Encode(), "")
 		var page api.CacheKeys
 		if err := json.Unmarshal(a.body.Bytes(), &page); a.status != http.StatusOK || err != nil {
+			if len(all.Keys) == 0 && a.status >= http.StatusBadRequest { // that it fails is what there is to know
+				p := snapshot.Part{Name: name, Path: cachePath + "/" + tier + "/keys", Status: a.status, ContentType: api.ProblemType}
+				return c.add(p, snapshot.Text, a.body.Bytes())
+			}
 			c.w.LeaveOut(name, fmt.Sprintf("after %d keys the cache answers %d", len(all.Keys), a.status))
 			break
 		}

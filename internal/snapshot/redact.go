@@ -185,6 +185,9 @@ func (r *Redactor) find(b []byte) (spans [][2]int) {
 		}
 		for _, m := range rule.FindAllSubmatchIndex(b, -1) {
 			from, to := m[len(m)-2], m[len(m)-1]
+			if rule.named {
+				to = from + len(bytes.TrimRight(b[from:to], ":.")) // of the sentence around it
+			}
 			if rule.named && harmless(b[m[2]:m[3]], b[from:to]) || bytes.Trim(b[from:to], "*") == nil {
 				continue
 			}
@@ -201,8 +204,10 @@ func harmless(name, value []byte) bool {
 	if strings.HasSuffix(lower, "file") || strings.HasSuffix(lower, "path") {
 		return true
 	}
-	switch v := string(value); v {
-	case mask, "true", "false", "null", "nil", "none":
+	switch v := strings.ToLower(string(value)); v {
+	case "bearer", "basic": // what comes after it is one
+		return true
+	case mask, "", "true", "false", "null", "nil", "none":
 		return true
 	}
 	return false

@@ -38,5 +38,5 @@ func (c *Client) Snapshot(ctx context.Context, maxBytes int64) (io.ReadCloser, e
 // Unasked returns a client of a server that is known not to answer: everything
 // asked of it is that error.
 func Unasked(instance string, e *api.Error) *Client {
-	return &Client{instance: instance, broken: e}
+	return &Client{base: new(url.URL), instance: instance, broken: e}
 }
