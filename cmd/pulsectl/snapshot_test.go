@@ -202,7 +202,7 @@ var asFromSnapshot = []string{
 	"traces list --spans --limit 2", "traces list --has-profile", "traces show @slowest", "traces show @error", "traces show @last --state finished", "traces show beefbeef",
 	"traces diff @slowest @p50", "traces export @slowest", "traces services",
 	"profiles list", "profiles list --operation first", "profiles list --type cpu", "profiles top", "profiles top --cum --limit 3", "profiles tree", "profiles tags", "profiles stats",
-	"cache keys memory", "cache keys memory user:00*", "cache keys memory --limit 0", "cache info redis",
+	"cache keys memory", "cache keys memory user:00*", "cache keys memory --limit 0",
 	"audit list", "audit list --limit 1", "audit list --since 1h", "metrics get pulse_api_external_duration_seconds", "metrics list pulse_api_circuit*",
 	"api GET circuit-breakers/events",
 }
