@@ -24,7 +24,7 @@ var rooms = map[string][]string{
 	"pkg/monitoring/process":       {"pkg/api"},
 	"pkg/monitoring":               {"pkg/api", "pkg/monitoring/*", "internal/server"},
 	"internal/server":              {"pkg/api", "pkg/monitoring/*", "internal/hotspot", "internal/traceformat", "internal/snapshot"},
-	"internal/snapshot":            {},
+	"internal/snapshot":            {"pkg/api"},
 	"internal/replay":              {"pkg/api", "pkg/client", "pkg/monitoring/*", "internal/server", "internal/snapshot"},
 	"internal/otlp":                {},
 	"internal/child":               {},

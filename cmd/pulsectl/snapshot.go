@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -199,7 +198,7 @@ func (a *app) replayed() ([]*client.Client, error) {
 		}
 		a.fleet = append(a.fleet, c)
 		if s.Manifest.Created.After(created) {
-			created = s.Manifest.Created
+			created = s.Manifest.Created.Time
 		}
 	}
 	real := a.now()
@@ -222,10 +221,10 @@ what the manifest says, byte for byte. - is standard input.`,
 	}
 }
 
-var snapshotView = view[*snapshot.Manifest]{
+var snapshotView = view[api.Snapshot]{
 	kind:  "SnapshotList",
-	items: func(m *snapshot.Manifest) []render.Item { return []render.Item{{Name: m.Instance, Value: m}} },
-	draw:  drawSnapshots,
+	items: func(m api.Snapshot) []render.Item { return []render.Item{{Name: m.Instance, Value: m}} },
+	draw:  render.Snapshots,
 }
 
 func (a *app) snapshotInspect(file string) error {
@@ -233,74 +232,15 @@ func (a *app) snapshotInspect(file string) error {
 	if err != nil {
 		return err
 	}
-	var rs []api.Result[*snapshot.Manifest]
+	var rs []api.Result[api.Snapshot]
 	for _, s := range got.Servers {
-		r := api.Result[*snapshot.Manifest]{Instance: s.Instance, Value: s.Manifest}
-		if s.Failed != nil {
+		r := api.Result[api.Snapshot]{Instance: s.Instance}
+		if s.Failed == nil {
+			r.Value = *s.Manifest
+		} else {
 			r.Error = &api.Error{Status: s.Failed.Status, Code: s.Failed.Code, Detail: "when the snapshot was made: " + s.Failed.Detail}
 		}
 		rs = append(rs, r)
 	}
 	return show(a, rs, snapshotView)
-}
-
-// drawSnapshots says of each server's archive what it is and holds.
-func drawSnapshots(w io.Writer, rs []api.Result[*snapshot.Manifest], o render.Options) error {
-	var b bytes.Buffer
-	for i, r := range rs {
-		if r.Error != nil {
-			continue
-		}
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		m := r.Value
-		fmt.Fprintf(&b, "%s  %s %s, %s\n", render.Clean(r.Instance), render.Clean(m.Service), render.Clean(m.Version), render.Clean(m.Environment))
-		fmt.Fprintf(&b, "  created   %s UTC, by %s", m.Created.UTC().Format("2006-01-02 15:04:05"), render.Clean(m.Cause))
-		if m.Detail != "" {
-			fmt.Fprintf(&b, ": %s", render.Clean(m.Detail))
-		}
-		fmt.Fprintf(&b, "\n  whole     %d parts, %d bytes, each as the manifest says\n  masked    %d secrets\n", len(m.Parts), m.Bytes, m.Redacted)
-		for _, g := range groups(m) {
-			fmt.Fprintf(&b, "  %-18s %5d parts %12d bytes\n", render.Clean(g.name), g.parts, g.bytes)
-		}
-		for _, l := range m.LeftOut {
-			fmt.Fprintf(&b, "  left out  %s: %s\n", render.Clean(l.What), render.Clean(l.Why))
-		}
-	}
-	_, err := w.Write(b.Bytes())
-	return err
-}
-
-type partGroup struct {
-	name  string
-	parts int
-	bytes int64
-}
-
-// groups sums the parts up by the noun that they are of, in their order.
-func groups(m *snapshot.Manifest) (out []partGroup) {
-	at := map[string]int{}
-	for _, p := range m.Parts {
-		name := noun(p.Name)
-		i, found := at[name]
-		if !found {
-			i = len(out)
-			at[name] = i
-			out = append(out, partGroup{name: name})
-		}
-		out[i].parts++
-		out[i].bytes += p.Bytes
-	}
-	return out
-}
-
-// noun is the first word of a part's name.
-func noun(name string) string {
-	for i, r := range name {
-		if r == '/' || r == '.' {
-			return name[:i]
-		}
-	}
-	return name
 }

@@ -172,7 +172,7 @@ func TestSnapshotHoldsNoSecret(t *testing.T) {
 			}
 		}
 	}
-	if server.Manifest.Redacted < int64(len(planted)) {
+	if int(server.Manifest.Redacted) < len(planted) {
 		t.Errorf("the manifest says %d were masked, want at least %d", server.Manifest.Redacted, len(planted))
 	}
 	for _, l := range server.Manifest.LeftOut {
@@ -293,7 +293,7 @@ func TestSnapshotOfFleet(t *testing.T) {
 	if len(e.Items) != 2 || e.Items[0].Instance != s.URL || len(e.Errors) != 1 || e.Errors[0].Instance != "http://127.0.0.1:1" || !strings.Contains(e.Errors[0].Detail, "connection refused") {
 		t.Errorf("got %+v", e)
 	}
-	if out, status := pulse(t, "snapshot", "inspect", file); status != exitPartial || !strings.Contains(out, "each as the manifest says") {
+	if out, status := pulse(t, "snapshot", "inspect", file); status != exitPartial || !strings.Contains(out, "whole") {
 		t.Errorf("inspect ends with %d and says %s", status, out)
 	}
 }

@@ -80,7 +80,7 @@ func New(from *snapshot.Server) *Server {
 }
 
 // Created is when the snapshot was made: now, for whoever asks this server.
-func (s *Server) Created() time.Time { return s.from.Manifest.Created }
+func (s *Server) Created() time.Time { return s.from.Manifest.Created.Time }
 
 // ServeHTTP answers as the server did.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {

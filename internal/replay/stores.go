@@ -69,7 +69,7 @@ func fill(from *snapshot.Server) (*stores, error) {
 		return nil, err
 	}
 	s.server, err = server.New(server.Options{
-		Service: from.Manifest.Service, Version: from.Manifest.Version, Started: from.Manifest.Created,
+		Service: from.Manifest.Service, Version: from.Manifest.Version, Started: from.Manifest.Created.Time,
 		Traces: traces, Profiler: profiler, Audit: records(audit.Entries), Access: server.Access{AllowAnonymous: true},
 	})
 	return s, err
@@ -127,7 +127,7 @@ func (l profileLog) Forget(string) error            { return nil }
 func (l profileLog) Replay(f func(api.Profile, []byte, time.Time)) {
 	for _, p := range slices.Backward(l.rows) {
 		data, _ := l.from.File("profiling/" + p.ProfileID + ".pb.gz")
-		f(p, data, l.from.Manifest.Created)
+		f(p, data, l.from.Manifest.Created.Time)
 	}
 }
 

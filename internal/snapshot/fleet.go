@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
 // Fleet writes the archives of several servers into one, a folder each.
@@ -21,7 +23,7 @@ type Fleet struct {
 // NewFleet returns a writer of the archive of a fleet.
 func NewFleet(w io.Writer, created time.Time) *Fleet {
 	gz := gzip.NewWriter(w)
-	return &Fleet{gz: gz, tar: tar.NewWriter(gz), manifest: FleetManifest{Format: FleetFormat, Created: created}, folders: map[string]bool{}}
+	return &Fleet{gz: gz, tar: tar.NewWriter(gz), manifest: FleetManifest{Format: FleetFormat, Created: api.Time{Time: created}}, folders: map[string]bool{}}
 }
 
 // Add takes over what a server sent: an archive that has been opened. instance
@@ -30,11 +32,11 @@ func (f *Fleet) Add(instance string, s *Server) error {
 	folder := f.folder(instance)
 	f.manifest.Instances = append(f.manifest.Instances, FleetMember{Instance: instance, Folder: folder})
 	for _, p := range s.Manifest.Parts {
-		if err := writeMember(f.tar, folder+"/"+p.Name, s.Manifest.Created, s.files[p.Name]); err != nil {
+		if err := writeMember(f.tar, folder+"/"+p.Name, s.Manifest.Created.Time, s.files[p.Name]); err != nil {
 			return err
 		}
 	}
-	return writeMember(f.tar, folder+"/"+manifestName, s.Manifest.Created, encode(s.Manifest))
+	return writeMember(f.tar, folder+"/"+manifestName, s.Manifest.Created.Time, encode(s.Manifest))
 }
 
 // Fail notes a server that did not answer.
@@ -42,7 +44,7 @@ func (f *Fleet) Fail(m FleetMember) { f.manifest.Instances = append(f.manifest.I
 
 // Close writes the list of servers and ends the archive.
 func (f *Fleet) Close() error {
-	return errors.Join(writeMember(f.tar, fleetName, f.manifest.Created, encode(f.manifest)), f.tar.Close(), f.gz.Close())
+	return errors.Join(writeMember(f.tar, fleetName, f.manifest.Created.Time, encode(f.manifest)), f.tar.Close(), f.gz.Close())
 }
 
 // folder makes a name for a server's folder that is a plain one, and no other's.

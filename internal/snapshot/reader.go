@@ -122,7 +122,7 @@ func server(files map[string][]byte) (*Server, error) {
 	if err := json.Unmarshal(raw, s.Manifest); err != nil {
 		return nil, fmt.Errorf("%s: %w", manifestName, err)
 	}
-	if err := s.Manifest.check(); err != nil {
+	if err := check(s.Manifest); err != nil {
 		return nil, err
 	}
 	for _, p := range s.Manifest.Parts {
@@ -131,7 +131,7 @@ func server(files map[string][]byte) (*Server, error) {
 		switch {
 		case !found:
 			return nil, fmt.Errorf("%.100q is in the manifest alone", p.Name)
-		case int64(len(data)) != p.Bytes || hex.EncodeToString(sum[:]) != p.SHA256:
+		case int64(len(data)) != int64(p.Bytes) || hex.EncodeToString(sum[:]) != p.SHA256:
 			return nil, fmt.Errorf("%.100q is not what the manifest says: it was changed, or the manifest was", p.Name)
 		}
 	}

@@ -16,7 +16,8 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"time"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
 // The formats that this package writes and reads.
@@ -37,42 +38,17 @@ const DefaultBytes = 64 << 20
 // MaxPart bounds one part, for it is made in memory.
 const MaxPart = 32 << 20
 
-// Manifest says what an archive of one server holds.
-type Manifest struct {
-	Format      string    `json:"format"`
-	Service     string    `json:"service"`
-	Version     string    `json:"version"`
-	Environment string    `json:"environment"`
-	Instance    string    `json:"instance"` // the process among its replicas
-	Created     time.Time `json:"created"`
-	Cause       string    `json:"cause"` // request, crash, sigterm, periodic
-	Detail      string    `json:"detail,omitempty"`
-	Bytes       int64     `json:"bytes"`    // of all parts, unpacked
-	Redacted    int64     `json:"redacted"` // secrets that were masked on the way in
-	Parts       []Part    `json:"parts"`
-	LeftOut     []LeftOut `json:"left_out"`
-}
-
-// Part is one file of an archive, and the request whose answer it is.
-type Part struct {
-	Name        string `json:"name"`
-	Path        string `json:"path,omitempty"` // of the request; "" for data that no one request answers
-	Status      int    `json:"status,omitempty"`
-	ContentType string `json:"content_type"`
-	Bytes       int64  `json:"bytes"`
-	SHA256      string `json:"sha256"` // hex
-}
-
-// LeftOut is something that an archive does not hold.
-type LeftOut struct {
-	What string `json:"what"`
-	Why  string `json:"why"`
-}
+// What an archive of one server holds is the API's to tell.
+type (
+	Manifest = api.Snapshot
+	Part     = api.SnapshotPart
+	LeftOut  = api.LeftOut
+)
 
 // FleetManifest says which servers an archive is of.
 type FleetManifest struct {
 	Format    string        `json:"format"`
-	Created   time.Time     `json:"created"`
+	Created   api.Time      `json:"created"`
 	Instances []FleetMember `json:"instances"`
 }
 
@@ -95,7 +71,7 @@ func checkName(name string) error {
 }
 
 // check refuses a manifest that makes no sense.
-func (m *Manifest) check() error {
+func check(m *Manifest) error {
 	switch {
 	case m.Format != Format:
 		return fmt.Errorf("the manifest's format is %.60q, want %q", m.Format, Format)

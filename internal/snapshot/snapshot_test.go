@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pulsectl/pulsectl/internal/snapshot"
+	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
 func secret(name string) bool { return strings.Contains(strings.ToLower(name), "token") }
@@ -127,7 +128,7 @@ func manifest(parts ...snapshot.Part) member {
 		}
 		parts[i].Bytes = 1
 	}
-	b, _ := json.Marshal(snapshot.Manifest{Format: snapshot.Format, Created: time.Unix(1, 0), Parts: parts})
+	b, _ := json.Marshal(snapshot.Manifest{Format: snapshot.Format, Created: api.Unix(1), Parts: parts})
 	return member{name: "manifest.json", data: string(b)}
 }
 

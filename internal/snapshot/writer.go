@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
 // ErrFull is wrapped by the error about a part for which there is no room; the
@@ -38,7 +40,7 @@ func NewWriter(w io.Writer, m Manifest, most int64, redact *Redactor) *Writer {
 }
 
 // Room is how many bytes the next part may have.
-func (w *Writer) Room() int64 { return min(w.most-w.manifest.Bytes, MaxPart) }
+func (w *Writer) Room() int64 { return min(w.most-int64(w.manifest.Bytes), MaxPart) }
 
 // Add writes a part, masked. What is too large is left out, which the manifest
 // says; the error then wraps ErrFull. Any other is the archive's end. p says
@@ -56,9 +58,9 @@ func (w *Writer) Add(p Part, form Form, data []byte) error {
 		w.LeaveOut(p.Name, fmt.Sprintf("its %d bytes find no room: a part may have %d, and all of them %d", len(data), MaxPart, w.most))
 		return fmt.Errorf("%s: %w", p.Name, ErrFull)
 	}
-	w.manifest.Redacted += int64(masked)
+	w.manifest.Redacted += api.Count(masked)
 	sum := sha256.Sum256(data)
-	p.Bytes, p.SHA256 = int64(len(data)), hex.EncodeToString(sum[:])
+	p.Bytes, p.SHA256 = api.Count(len(data)), hex.EncodeToString(sum[:])
 	w.manifest.Parts = append(w.manifest.Parts, p)
 	w.manifest.Bytes += p.Bytes
 	return writeMember(w.tar, p.Name, w.begun, data)
@@ -67,7 +69,7 @@ func (w *Writer) Add(p Part, form Form, data []byte) error {
 // LeaveOut notes that something is not in the archive, and why.
 func (w *Writer) LeaveOut(what, why string) {
 	if len(w.manifest.LeftOut) < 1000 {
-		w.manifest.LeftOut = append(w.manifest.LeftOut, LeftOut{what, why})
+		w.manifest.LeftOut = append(w.manifest.LeftOut, LeftOut{What: what, Why: why})
 	}
 }
 
@@ -75,16 +77,16 @@ func (w *Writer) LeaveOut(what, why string) {
 // writes to.
 func (w *Writer) Close() error {
 	m := &w.manifest
-	m.Created = time.Now().UTC() // the end, so that nothing in it is of later
+	m.Created = api.Time{Time: time.Now().UTC()} // the end, so that nothing in it is of later
 	texts := []*string{&m.Service, &m.Version, &m.Environment, &m.Instance, &m.Detail}
 	for i := range m.LeftOut {
 		texts = append(texts, &m.LeftOut[i].What, &m.LeftOut[i].Why)
 	}
 	for _, t := range texts { // not the names of parts: they are made of ids, and must stay those of the files
 		masked, n := w.redact.text([]byte(*t))
-		*t, m.Redacted = string(masked), m.Redacted+int64(n)
+		*t, m.Redacted = string(masked), m.Redacted+api.Count(n)
 	}
-	return errors.Join(writeMember(w.tar, manifestName, m.Created, encode(m)), w.tar.Close(), w.gz.Close())
+	return errors.Join(writeMember(w.tar, manifestName, m.Created.Time, encode(m)), w.tar.Close(), w.gz.Close())
 }
 
 func writeMember(w *tar.Writer, name string, t time.Time, data []byte) error {
