@@ -104,6 +104,16 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	if a.flags.printCurl && !aims {
 		return errors.New("it sends no request that --print-curl could print")
 	}
+	if a.flags.from != "" {
+		switch {
+		case !aims:
+			return errors.New("it asks no server: there is nothing for a snapshot to answer")
+		case a.flags.printCurl:
+			return errors.New("a snapshot gets no request that --print-curl could print")
+		case cmd.Flags().Changed("server"):
+			return errors.New("want --server or --from, not both")
+		}
+	}
 	a.started = true
 	if !aims {
 		return nil

@@ -36,7 +36,7 @@ var kinds = map[string]reflect.Type{
 	"MetricList": reflect.TypeFor[api.MetricFamily](), "Metric": reflect.TypeFor[api.MetricFamily](),
 	"ProfileFlame": reflect.TypeFor[hotspot.FlameGraph](), "ProfileTree": reflect.TypeFor[hotspot.GraphEntry](), "ProfileTags": reflect.TypeFor[hotspot.TagKey](),
 	"ProfileDiff": reflect.TypeFor[render.ProfileDiffShown](), "ProfileUpload": reflect.TypeFor[api.Profile](),
-	"RouteRateList": reflect.TypeFor[api.RouteRate](), "MetricRateList": reflect.TypeFor[api.MetricRate](), "AuditCheck": reflect.TypeFor[api.AuditCheck](),
+	"RouteRateList": reflect.TypeFor[api.RouteRate](), "MetricRateList": reflect.TypeFor[api.MetricRate](), "SnapshotList": reflect.TypeFor[api.Snapshot](), "AuditCheck": reflect.TypeFor[api.AuditCheck](),
 }
 
 // selfEncoded are the types that encode themselves.

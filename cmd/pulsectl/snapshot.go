@@ -72,11 +72,17 @@ func (a *app) snapshotCreate(ctx context.Context, file string, o snapshotCreateO
 	if err != nil {
 		return err
 	}
+	share := max(o.MaxBytes/int64(len(cs)), leastSnapshot)
+	if a.curl != nil { // the requests are all that is wanted
+		for _, c := range cs {
+			_, err = fetchSnapshot(ctx, c, share, o.Timeout)
+		}
+		return err
+	}
 	out, done, err := a.newFile(file)
 	if err != nil {
 		return err
 	}
-	share := max(o.MaxBytes/int64(len(cs)), leastSnapshot)
 	fleet := snapshot.NewFleet(out, a.now().UTC())
 	var failed []api.Result[struct{}]
 	for _, c := range cs { // in turn: one is in memory at a time
@@ -103,7 +109,9 @@ func (a *app) snapshotCreate(ctx context.Context, file string, o snapshotCreateO
 		return err
 	}
 	errs := a.report(failed)
-	fmt.Fprintf(a.streams.err, "%s: %d of %d servers\n", render.Clean(file), len(cs)-len(errs), len(cs))
+	if !a.flags.quiet {
+		fmt.Fprintf(a.streams.err, "%s: %d of %d servers\n", render.Clean(file), len(cs)-len(errs), len(cs))
+	}
 	if len(errs) > 0 {
 		return &fleetError{errs, len(cs) - len(errs)}
 	}
@@ -206,7 +214,9 @@ func (a *app) replayed() ([]*client.Client, error) {
 		created = real
 	}
 	a.now = func() time.Time { return created }
-	fmt.Fprintf(a.streams.err, "snapshot of %s UTC, %s ago\n", created.UTC().Format("2006-01-02 15:04:05"), max(real.Sub(created), 0).Round(time.Second))
+	if !a.flags.quiet {
+		fmt.Fprintf(a.streams.err, "snapshot of %s UTC, %s ago\n", created.UTC().Format("2006-01-02 15:04:05"), max(real.Sub(created), 0).Round(time.Second))
+	}
 	return a.fleet, nil
 }
 
@@ -216,8 +226,9 @@ func newSnapshotInspectCmd(a *app) *cobra.Command {
 		Short: "Check an archive, and say what it holds",
 		Long: `Check an archive, and say what it holds and what it does not: every part must be
 what the manifest says, byte for byte. - is standard input.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error { return a.snapshotInspect(args[0]) },
+		Args:        cobra.ExactArgs(1),
+		Annotations: map[string]string{asksNobody: "yes"},
+		RunE:        func(_ *cobra.Command, args []string) error { return a.snapshotInspect(args[0]) },
 	}
 }
 
