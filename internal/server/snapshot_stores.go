@@ -192,7 +192,8 @@ func (c *collector) activeSpans(id string) error {
 type traceBatches struct {
 	c       *collector
 	request []byte
-	rows    []api.Trace
+	rows    []json.RawMessage
+	listed  int             // bytes of the rows
 	skip    map[string]bool // by id
 	parts   int
 	kept    int
@@ -210,12 +211,17 @@ func (b *traceBatches) take(t api.Trace) error {
 	if truncated {
 		b.c.w.LeaveOut("trace "+t.TraceID, fmt.Sprintf("its spans beyond %d MiB", mostOneTrace>>20))
 	}
-	const row, reserve = 1024, 64 << 10 // bytes of a row in JSON, and of what comes after the traces
-	if int64(len(b.request)+len(request)+row*(len(b.rows)+1)+reserve) > b.c.w.Room() {
+	row, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	const reserve = 8 << 10 // bytes, for what comes after the traces
+	b.listed += len(row) + 1
+	if int64(len(b.request)+len(request)+b.listed+reserve) > b.c.w.Room() {
 		b.full = true
 		return nil
 	}
-	b.request, b.rows = append(b.request, request...), append(b.rows, t) // requests in a row are one
+	b.request, b.rows = append(b.request, request...), append(b.rows, row) // requests in a row are one
 	if len(b.request) < traceBatch {
 		return nil
 	}
@@ -240,6 +246,6 @@ func (b *traceBatches) flush() error {
 	default:
 		b.kept += len(b.rows)
 	}
-	b.request, b.rows = b.request[:0], b.rows[:0]
+	b.request, b.rows, b.listed = b.request[:0], b.rows[:0], 0
 	return nil
 }

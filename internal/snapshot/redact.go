@@ -117,23 +117,24 @@ type rule struct {
 var rules = []rule{
 	{Regexp: regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----(.+?)(?:-----END|$)`), hint: contains("PRIVATE KEY")},
 	{Regexp: regexp.MustCompile(`://[^/?#\s"'@:\\]*:([^/\s"'\\]+)@`), hint: contains("://")},
-	{Regexp: regexp.MustCompile(`(?i)\b(?:bearer|basic)\s+([a-z0-9._~+/=-]{6,})`), hint: containsFold("earer", "asic")},
+	{Regexp: regexp.MustCompile(`(?i)\b(?:bearer|basic)\s+([a-z0-9._~+/=-]{6,})`), hint: contains("earer", "asic", "EARER", "ASIC")},
 	{Regexp: regexp.MustCompile(`(?i)"([^"\\]*` + word + `[^"\\]*)"\s*:\s*"((?:[^"\\]|\\.)+)"`), named: true},
 	{Regexp: regexp.MustCompile(`(?i)\b([\w.]*` + word + `\w*)=\\?"((?:[^"\\]|\\[^"])+)\\?"`), named: true},
 	{Regexp: regexp.MustCompile(`(?i)(` + word + `[\w-]*)(?:\s*=\s*|:\s*)([^\s"'&,;<>\\)]+)`), named: true},
 	{Regexp: regexp.MustCompile(`(?i)--?[\w-]*(` + word + `[\w-]*)\s+([^\s"'&,;<>\\)-][^\s"'&,;<>\\)]*)`), named: true},
-	{Regexp: regexp.MustCompile(`\b((?:gh[pousr]_|github_pat_|sk-|xox[abprs]-|lin_api_|pctl_|glpat-|AKIA|ASIA)[A-Za-z0-9_-]{12,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,})`)},
+	{Regexp: regexp.MustCompile(`\b((?:gh[pousr]_|github_pat_|sk-|xox[abprs]-|lin_api_|pctl_|glpat-|AKIA|ASIA)[A-Za-z0-9_-]{12,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,})`),
+		hint: contains("gh", "sk-", "xox", "lin_api_", "pctl_", "glpat-", "AKIA", "ASIA", "eyJ")},
 }
 
-func contains(s string) func([]byte) bool {
-	return func(b []byte) bool { return bytes.Contains(b, []byte(s)) }
-}
-
-func containsFold(all ...string) func([]byte) bool {
+// contains tells whether one of some texts is in another; github_pat_ begins
+// with gh too.
+func contains(all ...string) func([]byte) bool {
+	var texts [][]byte
+	for _, s := range all {
+		texts = append(texts, []byte(s))
+	}
 	return func(b []byte) bool {
-		return slices.ContainsFunc(all, func(s string) bool {
-			return bytes.Contains(b, []byte(s)) || bytes.Contains(b, []byte(strings.ToUpper(s)))
-		})
+		return slices.ContainsFunc(texts, func(s []byte) bool { return bytes.Contains(b, s) })
 	}
 }
 
