@@ -78,7 +78,7 @@ func (a *app) rootCmd() *cobra.Command {
 	a.flags.register(root, a.getenv)
 	root.AddCommand(
 		newServeCmd(a), newStatusCmd(a), newTopCmd(a), newDoctorCmd(a), newHealthCmd(a), newSystemCmd(a), newAuditCmd(a), newBreakersCmd(a), newTracesCmd(a),
-		newProfilesCmd(a), newCacheCmd(a), newMetricsCmd(a), newCheckCmd(a), newWaitCmd(a), newAPICmd(a), newContextCmd(a), newConfigCmd(a), newVersionCmd(a),
+		newProfilesCmd(a), newCacheCmd(a), newMetricsCmd(a), newCheckCmd(a), newWaitCmd(a), newSnapshotCmd(a), newAPICmd(a), newContextCmd(a), newConfigCmd(a), newVersionCmd(a),
 	)
 	addExamples(root)
 	a.addCompletions(root)
@@ -106,6 +106,16 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	}
 	if a.flags.printCurl && !aims {
 		return errors.New("it sends no request that --print-curl could print")
+	}
+	if a.flags.from != "" {
+		switch {
+		case !aims:
+			return errors.New("it asks no server: there is nothing for a snapshot to answer")
+		case a.flags.printCurl:
+			return errors.New("a snapshot gets no request that --print-curl could print")
+		case cmd.Flags().Changed("server"):
+			return errors.New("want --server or --from, not both")
+		}
 	}
 	a.started = true
 	if !aims {

@@ -32,7 +32,7 @@ func (a *app) permitted(command string) error {
 	if err == nil || command != execCommand {
 		return err
 	}
-	if !a.target.context.Readonly {
+	if !a.target.context.Readonly && a.flags.from == "" {
 		return nil // to run under a breaker is to use it
 	}
 	return &usageError{err, execCommand}
@@ -44,6 +44,8 @@ func (a *app) permitted(command string) error {
 func (a *app) mayChange(asks bool) error {
 	name := a.target.name
 	switch {
+	case a.flags.from != "":
+		return fmt.Errorf("%w: a snapshot cannot be changed", errRefused)
 	case a.flags.dryRun || a.curl != nil:
 		return nil
 	case a.target.context.Readonly:

@@ -32,6 +32,7 @@ type globalFlags struct {
 	yes            bool
 	dryRun         bool
 	reason         string
+	from           string // a snapshot to ask instead of servers
 
 	ascii     bool
 	noPager   bool
@@ -77,6 +78,7 @@ func (f *globalFlags) register(root *cobra.Command, getenv func(string) string) 
 	fs.BoolVar(&f.printCurl, "print-curl", false, "print the equivalent curl lines, the token as $PULSECTL_TOKEN, and do nothing")
 	fs.BoolVarP(&f.yes, "yes", "y", false, "do not ask before an action")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "show what an action would do, do nothing")
+	fs.StringVar(&f.from, "from", "", "`FILE` of a snapshot to ask instead of servers; - for standard input")
 	fs.StringVar(&f.reason, "reason", getenv("PULSECTL_REASON"), "`TEXT` for the audit log of an action (PULSECTL_REASON)")
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -162,6 +163,9 @@ type compared struct {
 // next looks. If there was no look before and first is more than 0, it looks
 // twice, so far apart.
 func (l *looks) next(ctx context.Context, a *app, first time.Duration) ([]api.Result[compared], error) {
+	if a.flags.from != "" && (first > 0 || l.every > 0) {
+		return nil, &usageError{errors.New("a snapshot is one look: a rate takes two"), "pulsectl metrics"}
+	}
 	if l.last == nil {
 		l.last = map[string]looked{}
 		if first > 0 {

@@ -40,7 +40,7 @@ var kinds = map[string]reflect.Type{
 	"ProfileFlame": reflect.TypeFor[hotspot.FlameGraph](), "ProfileTree": reflect.TypeFor[hotspot.GraphEntry](), "ProfileTags": reflect.TypeFor[hotspot.TagKey](),
 	"ProfileDiff": reflect.TypeFor[render.ProfileDiffShown](), "ProfileUpload": reflect.TypeFor[api.Profile](),
 	"CheckResult": reflect.TypeFor[verdict.Result](), "WaitResult": reflect.TypeFor[condition.Outcome](),
-	"RouteRateList": reflect.TypeFor[api.RouteRate](), "MetricRateList": reflect.TypeFor[api.MetricRate](), "AuditCheck": reflect.TypeFor[api.AuditCheck](),
+	"RouteRateList": reflect.TypeFor[api.RouteRate](), "MetricRateList": reflect.TypeFor[api.MetricRate](), "SnapshotList": reflect.TypeFor[api.Snapshot](), "AuditCheck": reflect.TypeFor[api.AuditCheck](),
 }
 
 // selfEncoded are the types that encode themselves.
@@ -177,7 +177,7 @@ func TestOutputIsAsTheSchemas(t *testing.T) {
 		seen[kind] += strings.Count(out, `"instance"`) - strings.Count(out, `"detail"`)
 	}
 	for kind := range kinds {
-		byScripts := slices.Contains([]string{"RedisInfo", "TraceImport", "RouteRateList", "MetricRateList", "ProfileFlame", "ProfileTree", "ProfileTags", "ProfileDiff", "ProfileUpload"}, kind)
+		byScripts := slices.Contains([]string{"RedisInfo", "TraceImport", "RouteRateList", "MetricRateList", "ProfileFlame", "ProfileTree", "ProfileTags", "ProfileDiff", "ProfileUpload", "SnapshotList"}, kind)
 		if seen[kind] == 0 && !byScripts {
 			t.Errorf("no item of the kind %s was seen", kind)
 		}

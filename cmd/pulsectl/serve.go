@@ -59,6 +59,8 @@ type serveOptions struct {
 	JaegerAPI     bool
 	DataDir       string
 	Sync          time.Duration
+	SnapshotOn    []string
+	SnapshotEvery time.Duration
 
 	OTLPForward         string
 	OTLPForwardHeaders  string
@@ -125,6 +127,9 @@ func (o *serveOptions) register(fs *pflag.FlagSet) {
 	o.Sync = time.Second
 	fs.StringVar(&o.DataDir, "data-dir", "", "`DIR` that keeps traces, profiles and the audit log across restarts; none without")
 	fs.Var(syncValue{&o.Sync}, "sync", "how much the death of the machine may cost: always nothing, or what came in that time")
+	o.SnapshotEvery = 5 * time.Minute
+	fs.StringSliceVar(&o.SnapshotOn, "snapshot-on", nil, "`WHEN` to write a snapshot into the data directory: crash, sigterm")
+	fs.Var(durationValue{&o.SnapshotEvery}, "snapshot-every", "for the one that a death leaves behind")
 	fs.Var(sizeValue{&o.CacheMaxBytes}, "cache-max-bytes", "memory for the memory cache")
 	fs.Var(durationValue{&o.SlowThreshold}, "slow-threshold", "from when on a request is slow")
 	fs.StringVar(&o.SlowRoutes, "slow-threshold-routes", "", "`ROUTE=TIME,…` for routes that may take longer or less, like \"GET /export=30s\"")
@@ -169,6 +174,10 @@ func (a *app) serve(ctx context.Context, fs *pflag.FlagSet, o *serveOptions) err
 	if err != nil {
 		return &usageError{err, "pulsectl serve"}
 	}
+	own, err := o.ownSnapshots(mo.Log)
+	if err != nil {
+		return &usageError{err, "pulsectl serve"}
+	}
 	tlsConfig, err := o.tls()
 	if err != nil {
 		return &usageError{err, "pulsectl serve"}
@@ -189,13 +198,25 @@ func (a *app) serve(ctx context.Context, fs *pflag.FlagSet, o *serveOptions) err
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
+	if own != nil {
+		mo.OnPanic = own.panicked
+	}
 	mo.Config, mo.Sources = o.config(d, dir), o.configSources()
 	mo.Capabilities, mo.Listeners = []string{"otlp_http", "otlp_grpc"}, d.addresses()
 	m, err := monitoring.New(mo)
 	if err != nil {
 		return errors.Join(&usageError{err, "pulsectl serve"}, d.close(), closeDir(dir))
 	}
-	return errors.Join(a.serveOn(ctx, d, dir, m, mo.Log, o), closeDir(dir))
+	if own == nil {
+		return errors.Join(a.serveOn(ctx, d, dir, m, mo.Log, o, nil), closeDir(dir))
+	}
+	own.write = m.Snapshot
+	if err := own.begin(); err != nil {
+		return errors.Join(&serverError{fmt.Errorf("snapshots: %w", err)}, d.close(), closeDir(dir))
+	}
+	err = a.serveOn(ctx, d, dir, m, mo.Log, o, own)
+	own.close() // not deferred: a panic's words and snapshot are for the next run
+	return errors.Join(err, closeDir(dir))
 }
 
 // newToken prints the secret to standard error, so that a redirection keeps
@@ -302,7 +323,7 @@ func (o *serveOptions) assemble(m *monitoring.Monitor, log *slog.Logger, base st
 
 // serveOn serves until ctx is done or something fails, then lets the requests
 // in flight end, and then what is to be forwarded go.
-func (a *app) serveOn(ctx context.Context, d *doors, dir *datadir.Dir, m *monitoring.Monitor, log *slog.Logger, o *serveOptions) error {
+func (a *app) serveOn(ctx context.Context, d *doors, dir *datadir.Dir, m *monitoring.Monitor, log *slog.Logger, o *serveOptions, own *ownSnapshots) error {
 	base := o.scheme() + d.api.Addr().String()
 	mux, tasks, err := o.assemble(m, log, base)
 	if err != nil {
@@ -330,7 +351,12 @@ func (a *app) serveOn(ctx context.Context, d *doors, dir *datadir.Dir, m *monito
 		}
 	}
 	log.LogAttrs(ctx, slog.LevelInfo, "serving", append([]slog.Attr{slog.String("address", base), slog.String("version", version())}, d.attrs()...)...)
-	err = runAll(ctx, tasks, func() { shutdown(ctx, main, beside) })
+	stop := func() { shutdown(ctx, main, beside) }
+	if own != nil {
+		tasks = append(tasks, own.Run)
+		stop = func() { own.end(ctx); shutdown(ctx, main, beside) } // first: what is in flight then is worth seeing
+	}
+	err = runAll(ctx, tasks, stop)
 	log.LogAttrs(ctx, slog.LevelInfo, "stopped")
 	if err != nil {
 		return &serverError{err}

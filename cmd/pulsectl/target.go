@@ -87,6 +87,13 @@ func (a *app) clients(ctx context.Context) ([]*client.Client, error) {
 	if a.fleet != nil {
 		return a.fleet, nil
 	}
+	if a.flags.from != "" {
+		fleet, err := a.replayed()
+		if err == nil {
+			a.fleet, err = a.chosen(fleet)
+		}
+		return a.fleet, err
+	}
 	own, others, err := a.clientOptions(ctx)
 	if err != nil {
 		return nil, err

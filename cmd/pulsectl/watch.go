@@ -50,6 +50,9 @@ func (a *app) watch(ctx context.Context, every time.Duration, once func(context.
 	if every == 0 || a.curl != nil {
 		return once(ctx, a)
 	}
+	if a.flags.from != "" {
+		return &usageError{errors.New("nothing happens in a snapshot any more: there is nothing to watch"), "pulsectl"}
+	}
 	if _, err := a.clients(ctx); err != nil { // here, so that each frame finds them
 		return err
 	}

@@ -40,6 +40,8 @@ var contractCases = []contractCase{
 	{ask: "GET /monitoring/", status: 200, has: `"capabilities":["dry_run"`},
 	{ask: "GET /monitoring/?unknown=ignored", status: 200},
 	{ask: "GET /monitoring/openapi.json", status: 200},
+	{ask: "GET /monitoring/snapshot", status: 200},
+	{ask: "GET /monitoring/snapshot?max_bytes=7", status: 422},
 	{ask: "GET /monitoring/nope", status: 404},
 	{ask: "GET /monitoring/%00%0a", status: 404},
 	{ask: "GET /elsewhere", status: 404},

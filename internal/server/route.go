@@ -67,6 +67,7 @@ func (s *Server) table() []route {
 	all = append(all, s.cacheRoutes()...)
 	all = append(all, s.profilingRoutes()...)
 	all = append(all, s.pprofRoutes()...)
+	all = append(all, s.snapshotRoutes()...)
 	return all
 }
 

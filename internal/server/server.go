@@ -48,6 +48,8 @@ type Options struct {
 	Features func() api.HealthFeatures // what is recorded; nil means metrics
 	Traces   *tracing.Store            // nil means one that stays empty
 	Profiler *profiling.Profiler       // nil means one that does not run
+	Secret   func(name string) bool    // tells whether a value of that name is a secret; nil means tracing.SecretName
+	Secrets  []string                  // values that a snapshot must not hold, and URLs with passwords
 	Config   func() api.Config         // the effective configuration without secrets; nil means none
 	Audit    AuditKeeper               // of audit records beyond the process; nil means none
 
@@ -80,6 +82,8 @@ type Server struct {
 	stopping chan struct{} // closed when the streams must end
 	stopOnce sync.Once
 	exports  places
+
+	snapshots places
 }
 
 // New returns a server, or an error if its access rules make no sense.
@@ -106,7 +110,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{opts: o, access: acc, log: o.Log, mux: http.NewServeMux(), uploads: make(places, uploadPlaces), tops: make(places, topPlaces), audits: newAuditLog(o.Audit)}
 	s.leases, s.made.byName = newLeases(), map[string]*time.Timer{}
 	s.streams, s.stopping = make(places, maxStreams), make(chan struct{})
-	s.exports = make(places, maxExports)
+	s.exports, s.snapshots = make(places, maxExports), make(places, 1)
 	s.routes = s.table()
 	s.fixed = fixed(s.routes)
 	for _, rt := range s.routes {

@@ -55,6 +55,7 @@ type Options struct {
 	Transport http.RoundTripper // nil means a transport of the client's own
 	Resolver  *net.Resolver     // what [Dial] looks names up with; nil means the system's
 	UserAgent string            // "" means pulsectl
+	Instance  string            // names the server in answers; "" means its URL
 	ReadOnly  bool              // refuse to send what may change something
 	Sent      func(Exchange)    // told of each request when its answer has begun; nil means nobody
 }
@@ -126,7 +127,7 @@ func newClient(base *url.URL, o Options, network, at string) *Client {
 		rt = ownTransport(base.Hostname(), network, at, &o)
 	}
 	// A redirect of an action would repeat it as a GET; none is followed across hosts.
-	return &Client{base: base, opts: o, http: &http.Client{Transport: rt, CheckRedirect: sameHost}, address: address{network, at}}
+	return &Client{base: base, opts: o, instance: o.Instance, http: &http.Client{Transport: rt, CheckRedirect: sameHost}, address: address{network, at}}
 }
 
 // address is where connections go, whatever a URL says.

@@ -12,6 +12,13 @@ import (
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
+// Match returns what tells whether a trace, with its spans, fits the query, as
+// this project's servers judge by it; and the order that the query asks for.
+func (q TraceQuery) Match(now time.Time) (fits func(api.Trace) bool, compare func(a, b api.Trace) int, err error) {
+	fits, err = q.matcher(now)
+	return fits, q.compare, err
+}
+
 // matcher applies the query to traces of a Python server, as this project's
 // would have.
 func (q TraceQuery) matcher(now time.Time) (func(api.Trace) bool, error) {

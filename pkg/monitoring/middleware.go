@@ -1,6 +1,7 @@
 package monitoring
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
@@ -241,6 +242,9 @@ func (rq *request) end() {
 	rq.m.Metrics.End()
 	rt.metrics.Observe(q)
 	rq.logLine(rt, status, took, aborted || panicked)
+	if rq.panicked != "" {
+		rq.m.tellPanic(rq.r.Pattern, rq.panicked)
+	}
 	if reason != nil && aborted || panicked && begun && !rq.rw.hijacked {
 		panic(http.ErrAbortHandler)
 	}
@@ -279,6 +283,13 @@ func (m *Monitor) countPanic(r *http.Request, reason any) {
 		return
 	}
 	m.Metrics.Route(r.Pattern).Observe(metric.Request{Method: r.Method, Status: http.StatusInternalServerError, Panic: typeName(reason)})
+	m.tellPanic(r.Pattern, typeName(reason))
+}
+
+func (m *Monitor) tellPanic(route, kind string) {
+	if m.opts.OnPanic != nil {
+		m.opts.OnPanic(fmt.Sprintf("panic of type %s in %s", kind, cmp.Or(route, "an unmatched route")))
+	}
 }
 
 // requestKeys are the attributes of a request's trace and of its span.

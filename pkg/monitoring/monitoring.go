@@ -17,6 +17,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -86,6 +87,11 @@ type Options struct {
 	Log    *slog.Logger  // request lines, audit records, failures; nil discards
 
 	LogRules []LogRule // which request lines may be left out; nil writes each
+
+	// OnPanic is told of each panic of a handler that was recovered: its type and
+	// the route. It is called on the request's goroutine and must not wait; nil
+	// means no one.
+	OnPanic func(what string)
 
 	// Config are settings of the service's own for /monitoring/debug/config, by
 	// group; they must hold no secrets. A func() map[string]any is asked each
@@ -246,6 +252,7 @@ func (m *Monitor) buildServer() (err error) {
 		Features: func() api.HealthFeatures {
 			return api.HealthFeatures{TracingEnabled: true, MetricsEnabled: true, ProfilingEnabled: m.Profiles.Mode() == profiling.ModeOn}
 		},
+		Secret: secretNames(m.opts.SecretNames), Secrets: []string{m.opts.RedisURL},
 		Audit: m.opts.AuditLog, Capabilities: m.opts.Capabilities, Listeners: m.opts.Listeners,
 		Access: m.opts.Access, Log: m.log, OnBreaker: m.logBreaker,
 		Panic: func(r *http.Request, reason any) { m.countPanic(r, reason) },
@@ -283,6 +290,15 @@ func (m *Monitor) Run(ctx context.Context) error {
 		err = cerr
 	}
 	return err
+}
+
+// SnapshotOptions says how large a snapshot may be and why it is made.
+type SnapshotOptions = server.SnapshotOptions
+
+// Snapshot writes everything that the API knows to w, as one archive without
+// secrets (GET /monitoring/snapshot). Its error is w's, or that ctx is done.
+func (m *Monitor) Snapshot(ctx context.Context, w io.Writer, o SnapshotOptions) error {
+	return m.server.Snapshot(ctx, w, o)
 }
 
 // TracerProvider returns an OpenTelemetry provider that records into the same

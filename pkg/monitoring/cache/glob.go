@@ -2,6 +2,9 @@ package cache
 
 import "strings"
 
+// Match reports whether a key fits a pattern of [KeyQuery].
+func Match(pattern, key string) bool { return match(pattern, key) }
+
 // match reports whether s matches a glob pattern as Redis has it: * for any
 // text, ? for one byte, [a-z] and [^a-z] for one of a set, \ before a literal.
 // Its time is at most the product of the two lengths.
