@@ -34,6 +34,8 @@ var rooms = map[string][]string{
 	"internal/traceformat":         {"internal/otlp"},
 	"internal/jaegerapi":           {"pkg/api", "pkg/monitoring/tracing", "internal/traceformat"},
 	"internal/receiver":            {"pkg/api", "internal/traceformat"},
+	"internal/gotemplate":          {},
+	"internal/rules":               {"pkg/api", "internal/gotemplate"},
 	"internal/hotspot":             {"pkg/api"},
 	"internal/live":                {"pkg/api", "pkg/render", "internal/hotspot"},
 	"internal/exectrace":           {"pkg/api", "internal/hotspot"},

@@ -59,6 +59,7 @@ type serveOptions struct {
 	JaegerAPI     bool
 	DataDir       string
 	Sync          time.Duration
+	Rules         []string
 
 	OTLPForward         string
 	OTLPForwardHeaders  string
@@ -125,6 +126,7 @@ func (o *serveOptions) register(fs *pflag.FlagSet) {
 	o.Sync = time.Second
 	fs.StringVar(&o.DataDir, "data-dir", "", "`DIR` that keeps traces, profiles and the audit log across restarts; none without")
 	fs.Var(syncValue{&o.Sync}, "sync", "how much the death of the machine may cost: always nothing, or what came in that time")
+	fs.StringSliceVar(&o.Rules, "rules", nil, "Prometheus rule `FILE` to evaluate on the server's own samples; a pattern, repeatable")
 	fs.Var(sizeValue{&o.CacheMaxBytes}, "cache-max-bytes", "memory for the memory cache")
 	fs.Var(durationValue{&o.SlowThreshold}, "slow-threshold", "from when on a request is slow")
 	fs.StringVar(&o.SlowRoutes, "slow-threshold-routes", "", "`ROUTE=TIME,…` for routes that may take longer or less, like \"GET /export=30s\"")
@@ -191,11 +193,16 @@ func (a *app) serve(ctx context.Context, fs *pflag.FlagSet, o *serveOptions) err
 	}
 	mo.Config, mo.Sources = o.config(d, dir), o.configSources()
 	mo.Capabilities, mo.Listeners = []string{"otlp_http", "otlp_grpc"}, d.addresses()
+	engine, err := o.queryEngine(&mo, d.api.Addr())
+	if err != nil {
+		return errors.Join(&usageError{err, "pulsectl serve"}, d.close(), closeDir(dir))
+	}
 	m, err := monitoring.New(mo)
 	if err != nil {
 		return errors.Join(&usageError{err, "pulsectl serve"}, d.close(), closeDir(dir))
 	}
-	return errors.Join(a.serveOn(ctx, d, dir, m, mo.Log, o), closeDir(dir))
+	query := func(ctx context.Context) error { return engine.Run(ctx, m.Metrics) }
+	return errors.Join(a.serveOn(ctx, d, dir, m, mo.Log, o, query), closeDir(dir))
 }
 
 // newToken prints the secret to standard error, so that a redirection keeps
@@ -302,12 +309,13 @@ func (o *serveOptions) assemble(m *monitoring.Monitor, log *slog.Logger, base st
 
 // serveOn serves until ctx is done or something fails, then lets the requests
 // in flight end, and then what is to be forwarded go.
-func (a *app) serveOn(ctx context.Context, d *doors, dir *datadir.Dir, m *monitoring.Monitor, log *slog.Logger, o *serveOptions) error {
+func (a *app) serveOn(ctx context.Context, d *doors, dir *datadir.Dir, m *monitoring.Monitor, log *slog.Logger, o *serveOptions, extra ...task) error {
 	base := o.scheme() + d.api.Addr().String()
 	mux, tasks, err := o.assemble(m, log, base)
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
+	tasks = append(tasks, extra...)
 	otlp, err := d.receive(m, mux, log)
 	if err != nil {
 		return errors.Join(err, d.close())

@@ -62,7 +62,8 @@ type Rule struct {
 	LastError      string            `json:"lastError,omitempty"`
 	EvaluationTime Seconds           `json:"evaluationTime"`
 	LastEvaluation time.Time         `json:"lastEvaluation"`
-	MissingHistory Seconds           `json:"missing_history"` // how much further back than there are samples the rule looks, its `for` included; 0 means not at all
+	MissingHistory Seconds           `json:"missing_history"`  // how much further back than there are samples the rule looks, its `for` included; 0 means not at all
+	Absent         []string          `json:"absent,omitempty"` // metrics that it asks for and of which there are no samples
 
 	// Of alerting rules alone.
 	State         string            `json:"state,omitempty"`
