@@ -75,7 +75,7 @@ func (a *app) rootCmd() *cobra.Command {
 	a.flags.register(root, a.getenv)
 	root.AddCommand(
 		newServeCmd(a), newStatusCmd(a), newHealthCmd(a), newSystemCmd(a), newAuditCmd(a), newBreakersCmd(a), newTracesCmd(a), newProfilesCmd(a),
-		newCacheCmd(a), newMetricsCmd(a), newAPICmd(a), newContextCmd(a), newConfigCmd(a), newVersionCmd(a),
+		newCacheCmd(a), newMetricsCmd(a), newAlertsCmd(a), newAPICmd(a), newContextCmd(a), newConfigCmd(a), newVersionCmd(a),
 	)
 	addExamples(root)
 	a.addCompletions(root)

@@ -112,3 +112,19 @@ type AlertChange struct {
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
 }
+
+// RuleFile is what was read of a rule file.
+type RuleFile struct {
+	File     string        `json:"file"`
+	Groups   int           `json:"groups"`
+	Rules    int           `json:"rules"`
+	Problems []RuleProblem `json:"problems"`
+}
+
+// RuleProblem is what is wrong in a rule file, and where.
+type RuleProblem struct {
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Message string `json:"message"`
+	Warning bool   `json:"warning"` // the file can be used, but may not do what is meant
+}
