@@ -28,7 +28,6 @@ var rooms = map[string][]string{
 	"internal/child":               {},
 	"internal/contexts":            {},
 	"internal/schema":              {},
-	"internal/gotemplate":          {},
 	"internal/tracedb":             {},
 	"internal/datadir":             {"pkg/api", "internal/tracedb", "pkg/monitoring/tracing", "pkg/monitoring/profiling"},
 	"internal/traceformat":         {"internal/otlp"},

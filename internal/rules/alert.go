@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 
@@ -76,11 +77,11 @@ func (as *alerts) eval(ctx context.Context, result promql.Vector, at time.Time, 
 func (as *alerts) of(ctx context.Context, s promql.Sample, at time.Time, query asker) *alert {
 	x := newExpander(ctx, at, s, query)
 	b := labels.NewBuilder(s.Metric)
-	b.Del(labels.MetricName)
+	b.Del(model.MetricNameLabel)
 	for name, text := range as.rule.Labels {
 		b.Set(name, x.expand(text))
 	}
-	b.Set(labels.AlertName, as.rule.Alert)
+	b.Set("alertname", as.rule.Alert)
 	a := &alert{labels: b.Labels(), annotations: map[string]string{}, activeAt: at, value: s.F, at: at}
 	for name, text := range as.rule.Annotations {
 		a.annotations[name] = x.expand(text)
@@ -154,9 +155,9 @@ func labelText(ls map[string]string) string { return labels.FromMap(ls).String()
 func (as *alerts) samples() (out promql.Vector) {
 	for _, a := range as.active {
 		b := labels.NewBuilder(a.labels)
-		b.Set(labels.MetricName, "ALERTS_FOR_STATE")
+		b.Set(model.MetricNameLabel, "ALERTS_FOR_STATE")
 		out = append(out, promql.Sample{F: float64(a.activeAt.Unix()), Metric: b.Labels()})
-		b.Set(labels.MetricName, "ALERTS")
+		b.Set(model.MetricNameLabel, "ALERTS")
 		b.Set("alertstate", a.state)
 		out = append(out, promql.Sample{F: 1, Metric: b.Labels()})
 	}

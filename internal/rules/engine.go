@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -136,7 +137,7 @@ func (e *Engine) Scrape(from prometheus.Gatherer, at time.Time) {
 	defer b.Done()
 	n := b.AddFamilies(families, e.target)
 	for name, v := range map[string]float64{"up": 1, "scrape_duration_seconds": took.Seconds(), "scrape_samples_scraped": float64(n)} {
-		b.Add(labels.New(append([]labels.Label{{Name: labels.MetricName, Value: name}}, e.target...)...), v)
+		b.Add(labels.New(append([]labels.Label{{Name: model.MetricNameLabel, Value: name}}, e.target...)...), v)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -119,7 +120,7 @@ func (w *familyWriter) sample(name string, m *dto.Metric, extra, value string, v
 // find returns the series of these parts if the ring has it. It leaves the
 // labels in w.pairs.
 func (w *familyWriter) find(name string, m *dto.Metric, extra, value string) *series {
-	w.pairs = append(append(w.pairs[:0], labels.Label{Name: labels.MetricName, Value: name}), w.target...)
+	w.pairs = append(append(w.pairs[:0], labels.Label{Name: model.MetricNameLabel, Value: name}), w.target...)
 	for _, l := range m.Label {
 		w.pair(l.GetName(), l.GetValue())
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
@@ -184,7 +185,7 @@ func record(result promql.Vector, r *Rule) (promql.Vector, error) {
 	seen := map[uint64]bool{}
 	for i, s := range result {
 		b := labels.NewBuilder(s.Metric)
-		b.Set(labels.MetricName, r.Record)
+		b.Set(model.MetricNameLabel, r.Record)
 		for name, v := range r.Labels {
 			b.Set(name, v)
 		}

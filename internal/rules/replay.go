@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -128,7 +129,7 @@ func (rp *replay) askFor(ctx context.Context, metrics []string) error {
 	}
 	rp.start = res.HistoryStart
 	for _, s := range res.Data.Series {
-		rp.has[s.Metric[labels.MetricName]] = true
+		rp.has[s.Metric[model.MetricNameLabel]] = true
 	}
 	return nil
 }

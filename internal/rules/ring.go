@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -245,7 +246,7 @@ func (r *Ring) create(ls labels.Labels) *series {
 		return nil
 	}
 	s := &series{labels: ls, hash: r.hash(ls)}
-	name := ls.Get(labels.MetricName)
+	name := ls.Get(model.MetricNameLabel)
 	r.series[s.hash] = append(r.series[s.hash], s)
 	r.byName[name] = append(r.byName[name], s)
 	r.n++
@@ -308,7 +309,7 @@ func (r *Ring) trimSeries(s *series, before int64) (samples int64) {
 
 // forget takes a series out of the names and the sum of bytes.
 func (r *Ring) forget(s *series) {
-	name := s.labels.Get(labels.MetricName)
+	name := s.labels.Get(model.MetricNameLabel)
 	of := r.byName[name]
 	if i := slices.Index(of, s); i >= 0 {
 		of[i] = of[len(of)-1]

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -54,7 +55,7 @@ func (q *querier) Select(ctx context.Context, sorted bool, hints *storage.Select
 func (r *Ring) matching(ms []*labels.Matcher) func(func(*series) bool) {
 	return func(yield func(*series) bool) {
 		for _, m := range ms {
-			if m.Type == labels.MatchEqual && m.Name == labels.MetricName {
+			if m.Type == labels.MatchEqual && m.Name == model.MetricNameLabel {
 				for _, s := range r.byName[m.Value] {
 					if matches(s.labels, ms) && !yield(s) {
 						return
