@@ -78,7 +78,7 @@ func (a *app) rootCmd() *cobra.Command {
 	a.flags.register(root, a.getenv)
 	root.AddCommand(
 		newServeCmd(a), newStatusCmd(a), newTopCmd(a), newDoctorCmd(a), newHealthCmd(a), newSystemCmd(a), newAuditCmd(a), newBreakersCmd(a), newTracesCmd(a),
-		newProfilesCmd(a), newCacheCmd(a), newMetricsCmd(a), newCheckCmd(a), newWaitCmd(a), newSnapshotCmd(a), newAPICmd(a), newContextCmd(a), newConfigCmd(a), newVersionCmd(a),
+		newProfilesCmd(a), newCacheCmd(a), newMetricsCmd(a), newAlertsCmd(a), newCheckCmd(a), newWaitCmd(a), newSnapshotCmd(a), newAPICmd(a), newContextCmd(a), newConfigCmd(a), newVersionCmd(a),
 	)
 	addExamples(root)
 	a.addCompletions(root)

@@ -34,6 +34,9 @@ var examples = map[string]string{
 	"cache": `  pulsectl cache                                 # hits, and what was evicted why
   pulsectl cache keys redis 'user:*'
   pulsectl cache clear redis 'user:*' --dry-run`,
+	"alerts": `  pulsectl alerts                                # the rules that the server evaluates
+  pulsectl alerts eval rules.yaml                # rule files on live data: 1 when an alert fires
+  pulsectl alerts lint 'rules/*.yaml'            # rule files without a server`,
 	"metrics": `  pulsectl metrics                               # the families there are
   pulsectl metrics get pulse_api_request_duration_seconds
   pulsectl metrics list 'pulse_api_cache_*' -o name`,

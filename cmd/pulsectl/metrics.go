@@ -39,13 +39,13 @@ func newMetricsCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "metrics",
 		Aliases: []string{"metric"},
-		Short:   "Metrics: list, get, top",
+		Short:   "Metrics: list, get, top, query, graph, exemplars",
 		Args:    cobra.NoArgs,
 	}
 	list := newMetricsListCmd(a)
 	cmd.RunE, cmd.Annotations = list.RunE, list.Annotations
 	cmd.Flags().AddFlagSet(list.Flags())
-	cmd.AddCommand(list, newMetricsGetCmd(a), newMetricsTopCmd(a))
+	cmd.AddCommand(list, newMetricsGetCmd(a), newMetricsTopCmd(a), newMetricsQueryCmd(a), newMetricsGraphCmd(a), newMetricsExemplarsCmd(a))
 	return cmd
 }
 

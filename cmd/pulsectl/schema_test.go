@@ -41,6 +41,7 @@ var kinds = map[string]reflect.Type{
 	"ProfileDiff": reflect.TypeFor[render.ProfileDiffShown](), "ProfileUpload": reflect.TypeFor[api.Profile](),
 	"CheckResult": reflect.TypeFor[verdict.Result](), "WaitResult": reflect.TypeFor[condition.Outcome](),
 	"RouteRateList": reflect.TypeFor[api.RouteRate](), "MetricRateList": reflect.TypeFor[api.MetricRate](), "SnapshotList": reflect.TypeFor[api.Snapshot](), "AuditCheck": reflect.TypeFor[api.AuditCheck](),
+	"AlertRuleList": reflect.TypeFor[groupedRule](), "RuleFileList": reflect.TypeFor[api.RuleFile](), "QueryResult": reflect.TypeFor[api.QuerySeries](), "ExemplarList": reflect.TypeFor[api.Exemplar](),
 }
 
 // selfEncoded are the types that encode themselves.
@@ -58,6 +59,8 @@ var selfEncoded = func() schema.Types {
 		reflect.TypeFor[api.Float]():      {"anyOf": []any{object{"type": "number"}, object{"enum": []string{"NaN", "+Inf", "-Inf"}}}},
 		reflect.TypeFor[api.Check]():      check,
 		reflect.TypeFor[verdict.Status](): {"enum": []string{"ok", "warning", "critical", "unknown"}},
+		reflect.TypeFor[api.QueryPoint](): {"type": "array", "prefixItems": []any{unixSeconds, object{"type": "string"}}, "description": "a time and a value as text"},
+		reflect.TypeFor[api.AlertValue](): {"type": "string", "description": "a number as Prometheus writes it"},
 		reflect.TypeFor[namedCheck]():     {"allOf": []any{object{"type": "object", "properties": object{"name": object{"type": "string"}}, "required": []string{"name"}}, check}},
 		reflect.TypeFor[api.SpanLog](): {"type": "object", "properties": object{
 			"timestamp": unixSeconds, "level": object{"type": "string"}, "message": object{"type": "string"},
@@ -156,6 +159,7 @@ func TestOutputIsAsTheSchemas(t *testing.T) {
 		"breakers list", "breakers show openai_api", "breakers events", "traces list", "traces list --spans", "traces show @slowest", "traces diff @slowest @p50",
 		"traces stats --interval 1m", "traces services", "traces cleanup --dry-run", "profiles list", "profiles stats", "profiles capture --type goroutine", "profiles list", "profiles show LAST", "profiles top",
 		"cache status", "cache keys memory", "cache info redis", "cache clear memory user:* --dry-run", "metrics list", "metrics top --rate 200ms", "metrics top pulse_* --rate 200ms", "audit list --verify", "metrics get go_gc_duration_seconds", "metrics get pulse_api_request_duration_seconds",
+		"alerts list", "metrics query pulse_api_external_errors_total", "metrics exemplars pulse_api_external_duration_seconds",
 		"breakers open github_api --for 1m -y", "breakers events", "breakers enable github_api", "breakers reset openai_api", "breakers reset-all", "profiles enable --dry-run", "profiles cleanup --dry-run", "audit list",
 	} {
 		args := strings.Fields(strings.ReplaceAll(command, "FILE", file))
@@ -177,7 +181,7 @@ func TestOutputIsAsTheSchemas(t *testing.T) {
 		seen[kind] += strings.Count(out, `"instance"`) - strings.Count(out, `"detail"`)
 	}
 	for kind := range kinds {
-		byScripts := slices.Contains([]string{"RedisInfo", "TraceImport", "RouteRateList", "MetricRateList", "ProfileFlame", "ProfileTree", "ProfileTags", "ProfileDiff", "ProfileUpload", "SnapshotList"}, kind)
+		byScripts := slices.Contains([]string{"RedisInfo", "RuleFileList", "TraceImport", "RouteRateList", "MetricRateList", "ProfileFlame", "ProfileTree", "ProfileTags", "ProfileDiff", "ProfileUpload", "SnapshotList"}, kind)
 		if seen[kind] == 0 && !byScripts {
 			t.Errorf("no item of the kind %s was seen", kind)
 		}

@@ -19,11 +19,13 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/pulsectl/pulsectl/internal/rules"
 	"github.com/pulsectl/pulsectl/internal/server"
 	"github.com/pulsectl/pulsectl/internal/testkit"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/breaker"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/cache"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/health"
+	"github.com/pulsectl/pulsectl/pkg/monitoring/metric"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/profiling"
 	"github.com/pulsectl/pulsectl/pkg/monitoring/tracing"
 )
@@ -171,11 +173,41 @@ func startServer(ctx context.Context, t *testing.T, failing bool) *httptest.Serv
 	if failing {
 		recordTraces(traces)
 	}
-	s, err := server.New(server.Options{Service: "script", Traces: traces, Breakers: &set, Profiler: profiler, Checks: checks, Memory: memory})
+	o := server.Options{Service: "script", Traces: traces, Breakers: &set, Profiler: profiler, Checks: checks, Memory: memory}
+	if failing {
+		o.Query = scriptEngine(t)
+	}
+	s, err := server.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return httptest.NewServer(s)
+}
+
+// scriptEngine has samples of twelve minutes, in which a call to github failed
+// each fifteen seconds, and a rule.
+func scriptEngine(t *testing.T) *rules.Engine {
+	t.Helper()
+	groups, problems := rules.Parse("script.yaml", []byte("groups: [{name: calls, rules: [{alert: GithubFails, expr: pulse_api_external_errors_total > 10, for: 5m}]}]"))
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	e, err := rules.New(rules.Options{Groups: groups, Labels: map[string]string{"job": "script"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := metric.New(metric.Options{Service: "script"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.External("github", "/repos", "502", metric.Observation{Duration: 3 * time.Second, Trace: [16]byte{7}})
+	now := time.Now()
+	for back := 12 * time.Minute; back >= 0; back -= 15 * time.Second {
+		m.ExternalError("github", "timeout")
+		e.Scrape(m, now.Add(-back))
+		e.Evaluate(context.Background(), now.Add(-back))
+	}
+	return e
 }
 
 // scriptStores are a health check that passes and a cache of three keys.

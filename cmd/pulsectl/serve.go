@@ -61,6 +61,7 @@ type serveOptions struct {
 	Sync          time.Duration
 	SnapshotOn    []string
 	SnapshotEvery time.Duration
+	Rules         []string
 
 	OTLPForward         string
 	OTLPForwardHeaders  string
@@ -130,6 +131,7 @@ func (o *serveOptions) register(fs *pflag.FlagSet) {
 	o.SnapshotEvery = 5 * time.Minute
 	fs.StringSliceVar(&o.SnapshotOn, "snapshot-on", nil, "`WHEN` to write a snapshot into the data directory: crash, sigterm")
 	fs.Var(durationValue{&o.SnapshotEvery}, "snapshot-every", "for the one that a death leaves behind")
+	fs.StringSliceVar(&o.Rules, "rules", nil, "Prometheus rule `FILE` to evaluate on the server's own samples; a pattern, repeatable")
 	fs.Var(sizeValue{&o.CacheMaxBytes}, "cache-max-bytes", "memory for the memory cache")
 	fs.Var(durationValue{&o.SlowThreshold}, "slow-threshold", "from when on a request is slow")
 	fs.StringVar(&o.SlowRoutes, "slow-threshold-routes", "", "`ROUTE=TIME,…` for routes that may take longer or less, like \"GET /export=30s\"")
@@ -203,18 +205,23 @@ func (a *app) serve(ctx context.Context, fs *pflag.FlagSet, o *serveOptions) err
 	}
 	mo.Config, mo.Sources = o.config(d, dir), o.configSources()
 	mo.Capabilities, mo.Listeners = []string{"otlp_http", "otlp_grpc"}, d.addresses()
+	engine, err := o.queryEngine(&mo, d.api.Addr())
+	if err != nil {
+		return errors.Join(&usageError{err, "pulsectl serve"}, d.close(), closeDir(dir))
+	}
 	m, err := monitoring.New(mo)
 	if err != nil {
 		return errors.Join(&usageError{err, "pulsectl serve"}, d.close(), closeDir(dir))
 	}
+	query := func(ctx context.Context) error { return engine.Run(ctx, m.Metrics) }
 	if own == nil {
-		return errors.Join(a.serveOn(ctx, d, dir, m, mo.Log, o, nil), closeDir(dir))
+		return errors.Join(a.serveOn(ctx, d, dir, m, mo.Log, o, nil, query), closeDir(dir))
 	}
 	own.write = m.Snapshot
 	if err := own.begin(); err != nil {
 		return errors.Join(&serverError{fmt.Errorf("snapshots: %w", err)}, d.close(), closeDir(dir))
 	}
-	err = a.serveOn(ctx, d, dir, m, mo.Log, o, own)
+	err = a.serveOn(ctx, d, dir, m, mo.Log, o, own, query)
 	own.close() // not deferred: a panic's words and snapshot are for the next run
 	return errors.Join(err, closeDir(dir))
 }
@@ -323,12 +330,13 @@ func (o *serveOptions) assemble(m *monitoring.Monitor, log *slog.Logger, base st
 
 // serveOn serves until ctx is done or something fails, then lets the requests
 // in flight end, and then what is to be forwarded go.
-func (a *app) serveOn(ctx context.Context, d *doors, dir *datadir.Dir, m *monitoring.Monitor, log *slog.Logger, o *serveOptions, own *ownSnapshots) error {
+func (a *app) serveOn(ctx context.Context, d *doors, dir *datadir.Dir, m *monitoring.Monitor, log *slog.Logger, o *serveOptions, own *ownSnapshots, extra ...task) error {
 	base := o.scheme() + d.api.Addr().String()
 	mux, tasks, err := o.assemble(m, log, base)
 	if err != nil {
 		return errors.Join(err, d.close())
 	}
+	tasks = append(tasks, extra...)
 	otlp, err := d.receive(m, mux, log)
 	if err != nil {
 		return errors.Join(err, d.close())

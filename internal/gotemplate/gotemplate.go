@@ -22,14 +22,31 @@ import (
 type Template struct {
 	root  *parse.Tree
 	trees map[string]*parse.Tree
+	opts  Options
 }
+
+// Options are what a template may use beside the language. The zero value is
+// the language alone.
+type Options struct {
+	Functions map[string]Function // the caller's; one of a name that is there already takes its place
+	Missing   *string             // what nothing is printed as; nil means <no value>
+}
+
+// Function is one that templates call: with their arguments, the piped one last.
+type Function = func(args []any) (any, error)
 
 // maxDepth bounds templates that call themselves.
 const maxDepth = 200
 
 // Parse reads a template. An unknown function or variable is an error here.
-func Parse(text string) (*Template, error) {
+func Parse(text string) (*Template, error) { return ParseWith(text, Options{}) }
+
+// ParseWith is Parse with options.
+func ParseWith(text string, o Options) (*Template, error) {
 	known := map[string]any{}
+	for name := range o.Functions {
+		known[name] = true
+	}
 	for name := range functions {
 		known[name] = true // of no use to the parser but to be there
 	}
@@ -37,7 +54,7 @@ func Parse(text string) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Template{trees["template"], trees}
+	t := &Template{trees["template"], trees, o}
 	if t.root == nil { // of nothing but definitions
 		t.root = &parse.Tree{Root: &parse.ListNode{}}
 	}
@@ -46,7 +63,7 @@ func Parse(text string) (*Template, error) {
 
 // Execute writes what the template makes of a value: nothing on an error.
 func (t *Template) Execute(w io.Writer, data any) error {
-	r := &run{trees: t.trees, vars: []variable{{"$", data}}}
+	r := &run{trees: t.trees, opts: t.opts, vars: []variable{{"$", data}}}
 	if err := r.list(t.root.Root, data); err != nil {
 		return err
 	}
@@ -62,6 +79,7 @@ type variable struct {
 // run is one execution.
 type run struct {
 	trees map[string]*parse.Tree
+	opts  Options
 	vars  []variable // those in scope, the innermost last
 	out   bytes.Buffer
 	depth int
@@ -88,7 +106,7 @@ func (r *run) node(n parse.Node, dot any) error {
 	case *parse.ActionNode:
 		v, err := r.pipe(n.Pipe, dot)
 		if err == nil && len(n.Pipe.Decl) == 0 {
-			r.out.WriteString(text(v))
+			r.print(v)
 		}
 		return err
 	case *parse.IfNode:
@@ -105,6 +123,14 @@ func (r *run) node(n parse.Node, dot any) error {
 		return errContinue
 	}
 	return nil
+}
+
+func (r *run) print(v any) {
+	if v == nil && r.opts.Missing != nil {
+		r.out.WriteString(*r.opts.Missing)
+		return
+	}
+	r.out.WriteString(text(v))
 }
 
 // branch is if, and with where the value becomes the dot.
@@ -255,7 +281,11 @@ func (r *run) command(c *parse.CommandNode, dot, last any, piped bool) (any, err
 	if piped {
 		args = append(args, last)
 	}
-	v, err := functions[id.Ident](args)
+	f := r.opts.Functions[id.Ident]
+	if f == nil {
+		f = functions[id.Ident]
+	}
+	v, err := f(args)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", id.Ident, err)
 	}

@@ -24,7 +24,7 @@ const (
 // nobody takes them any more.
 type source func(ctx context.Context, send func(api.Event) bool)
 
-var eventKinds = []string{api.EventBreaker, api.EventSlow, api.EventTrace, api.EventHealth, api.EventAudit}
+var eventKinds = []string{api.EventBreaker, api.EventSlow, api.EventTrace, api.EventAlert, api.EventHealth, api.EventAudit}
 
 func (s *Server) eventRoutes() []route {
 	return []route{{http.MethodGet, "/monitoring/events", "what happens, as server-sent events", Viewer, http.HandlerFunc(s.events)}}
@@ -100,6 +100,11 @@ func (s *Server) source(ctx context.Context, r *http.Request, kind string) sourc
 		return s.traceSource(ctx)
 	case api.EventSlow:
 		return slowSource(s.opts.Profiler)
+	case api.EventAlert:
+		if s.opts.Query == nil {
+			return func(context.Context, func(api.Event) bool) {} // there are no rules that could fire
+		}
+		return alertSource(s.opts.Query.Follow(ctx))
 	}
 	return func(ctx context.Context, send func(api.Event) bool) { s.healthSource(ctx, r, send) }
 }

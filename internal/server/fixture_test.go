@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/pulsectl/pulsectl/internal/rules"
 	"github.com/pulsectl/pulsectl/internal/server"
 	"github.com/pulsectl/pulsectl/internal/testkit"
 	"github.com/pulsectl/pulsectl/pkg/api"
@@ -61,6 +62,7 @@ func filled(t testing.TB) *fixture {
 	f.Traces = value(tracing.New(tracing.Options{Service: f.Service}))(t)
 	f.trace(t)
 	f.Metrics = value(metric.New(metric.Options{Service: f.Service, Version: f.Version, Environment: f.Environment}))(t)
+	f.Query = value(rules.New(rules.Options{}))(t)
 	f.Process = value(process.New(process.Options{}))(t)
 	f.Profiler = value(profiling.New(profiling.Options{Service: f.Service}))(t)
 	f.Memory = value(cache.NewMemory(cache.MemoryOptions{}))(t)

@@ -26,5 +26,9 @@ func (s *Server) index(*http.Request) (any, error) {
 
 // capabilities names what a client cannot see from the endpoints alone.
 func (s *Server) capabilities() []string {
-	return append([]string{"dry_run", "cache_cursor"}, s.opts.Capabilities...)
+	own := []string{"dry_run", "cache_cursor"}
+	if s.opts.Query != nil {
+		own = append(own, "query", "alerts")
+	}
+	return append(own, s.opts.Capabilities...)
 }

@@ -57,6 +57,7 @@ func (s *Server) table() []route {
 	all = append(all, s.indexRoutes()...)
 	all = append(all, s.openapiRoutes()...)
 	all = append(all, s.metricRoutes()...)
+	all = append(all, s.queryRoutes()...)
 	all = append(all, s.healthRoutes()...)
 	all = append(all, s.systemRoutes()...)
 	all = append(all, s.configRoutes()...)

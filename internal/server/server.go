@@ -52,6 +52,7 @@ type Options struct {
 	Secrets  []string                  // values that a snapshot must not hold, and URLs with passwords
 	Config   func() api.Config         // the effective configuration without secrets; nil means none
 	Audit    AuditKeeper               // of audit records beyond the process; nil means none
+	Query    QueryEngine               // of samples and alert rules; nil means none
 
 	Capabilities []string          // beside the API's own
 	Listeners    map[string]string // addresses by what they are for; nil means not told

@@ -5,6 +5,7 @@ const (
 	EventBreaker = "breaker" // a breaker changed its state, mode or settings
 	EventSlow    = "slow"    // a request turned out slow, or its profile is done
 	EventTrace   = "trace"   // a trace finished
+	EventAlert   = "alert"   // an alert is pending, fires or is over
 	EventHealth  = "health"  // the verdict, or that of a check, is another
 	EventAudit   = "audit"   // something was changed by a request
 )
@@ -17,6 +18,7 @@ type Event struct {
 	Breaker *BreakerEvent `json:"breaker,omitempty"`
 	Slow    *Profile      `json:"slow,omitempty"`  // its state is "active" while the request runs
 	Trace   *Trace        `json:"trace,omitempty"` // without its spans
+	Alert   *AlertChange  `json:"alert,omitempty"`
 	Health  *HealthChange `json:"health,omitempty"`
 	Audit   *AuditEntry   `json:"audit,omitempty"`
 	Lost    Count         `json:"lost,omitempty"` // of this kind before this one: they came too fast

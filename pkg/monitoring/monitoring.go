@@ -82,6 +82,7 @@ type Options struct {
 	TraceLog   tracing.Log        // keeps traces across restarts; nil means they are gone with the process
 	ProfileLog profiling.Log      // the same for profiles
 	AuditLog   server.AuditKeeper // the same for audit records
+	Query      server.QueryEngine // answers PromQL and evaluates alert rules over samples of Monitor.Metrics; nil means the API has neither
 
 	Access server.Access // who may use the API; the zero value: callers over loopback
 	Log    *slog.Logger  // request lines, audit records, failures; nil discards
@@ -253,7 +254,7 @@ func (m *Monitor) buildServer() (err error) {
 			return api.HealthFeatures{TracingEnabled: true, MetricsEnabled: true, ProfilingEnabled: m.Profiles.Mode() == profiling.ModeOn}
 		},
 		Secret: secretNames(m.opts.SecretNames), Secrets: []string{m.opts.RedisURL},
-		Audit: m.opts.AuditLog, Capabilities: m.opts.Capabilities, Listeners: m.opts.Listeners,
+		Audit: m.opts.AuditLog, Query: m.opts.Query, Capabilities: m.opts.Capabilities, Listeners: m.opts.Listeners,
 		Access: m.opts.Access, Log: m.log, OnBreaker: m.logBreaker,
 		Panic: func(r *http.Request, reason any) { m.countPanic(r, reason) },
 	})
