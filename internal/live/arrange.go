@@ -53,7 +53,7 @@ func (t *Top) arrange() {
 	case viewCaches:
 		v.Sections = []render.DashSection{t.cacheSection()}
 	case viewAlerts:
-		v.Sections = []render.DashSection{{Title: "Alerts", Note: t.alertsNote()}}
+		v.Sections = []render.DashSection{t.alertSection()}
 	case viewRoutes:
 		v.Sections = []render.DashSection{t.routeSection()}
 	default:
@@ -98,6 +98,8 @@ func (t *Top) identity(r *render.DashRow) string {
 		return r.Instance + " function " + r.Function.Function
 	case r.Cache != nil:
 		return fmt.Sprint(r.Instance, " cache ", r.Cache.Redis)
+	case r.Alert != nil:
+		return r.Instance + " alert " + render.AlertText(r.Alert)
 	case r.Trend != nil:
 		return r.Instance + " trend " + r.Trend.Name
 	case r.Route != nil:
@@ -147,6 +149,8 @@ func text(r *render.DashRow) string {
 		parts = append(parts, r.Function.Function)
 	case r.Cache != nil:
 		parts = append(parts, map[bool]string{true: "redis", false: "memory"}[r.Cache.Redis])
+	case r.Alert != nil:
+		parts = append(parts, render.AlertText(r.Alert))
 	case r.Trend != nil:
 		parts = append(parts, r.Trend.Name)
 	case r.Route != nil:
@@ -170,6 +174,8 @@ func eventText(e *api.Event) []string {
 		parts = append(parts, e.Slow.ProfileID, e.Slow.OperationName, e.Slow.TraceID)
 	case e.Health != nil:
 		parts = append(append(parts, e.Health.To), render.Ill(e.Health.Ill)...)
+	case e.Alert != nil:
+		parts = append(parts, e.Alert.Rule, e.Alert.State)
 	case e.Audit != nil:
 		parts = append(parts, e.Audit.Actor, e.Audit.Action, e.Audit.Target, e.Audit.Reason)
 	}

@@ -30,6 +30,7 @@ var polls = []struct {
 }{
 	{PartIndex, 30 * time.Second}, {PartRates, 2 * time.Second}, {PartBreakers, 5 * time.Second}, {PartRunning, 2 * time.Second},
 	{PartFinished, 365 * 24 * time.Hour}, {PartCache, 5 * time.Second}, {PartTop, 10 * time.Second}, {PartHealth, 5 * time.Second},
+	{PartAlerts, 5 * time.Second},
 }
 
 // feeder learns what a [Top] shows.
@@ -286,6 +287,8 @@ func (s *source) get(ctx context.Context, p Part) (any, error) {
 		return c.Traces(ctx, client.TraceQuery{State: "finished", Limit: 100})
 	case PartCache:
 		return c.CacheStatus(ctx)
+	case PartAlerts:
+		return c.Alerts(ctx)
 	}
 	return s.functions(ctx)
 }

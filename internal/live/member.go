@@ -33,6 +33,7 @@ type member struct {
 	p95       []float64
 	top       *api.ProfileTop
 	caches    [2]*api.CacheStatus // the last look and the one before
+	alerts    []api.Rule          // with one alert at most each; nil until they are known
 }
 
 func newMember(s Server) member {
@@ -74,6 +75,8 @@ func (m *member) told(n *News, now time.Time) {
 		m.rated(v)
 	case api.ProfileTop:
 		m.top = &v
+	case api.AlertRules:
+		m.alerted(v)
 	case api.CacheStatus:
 		m.caches = [2]*api.CacheStatus{&v, m.caches[0]}
 	}
@@ -131,6 +134,27 @@ func halved(vs []float64) []float64 {
 		vs[i] = max(vs[2*i], vs[2*i+1])
 	}
 	return vs[:len(vs)/2]
+}
+
+// mostAlerts is how many alerts are kept of a server.
+const mostAlerts = 500
+
+// alerted keeps the rules that can fire, one for each alert.
+func (m *member) alerted(v api.AlertRules) {
+	m.alerts = []api.Rule{}
+	for _, r := range render.AlertingRules(v) {
+		of := r.Alerts
+		r.Alerts = nil
+		if len(of) == 0 || r.Health == api.RuleErr {
+			m.alerts = append(m.alerts, r)
+		}
+		r.Health = api.RuleOK
+		for i := range of {
+			r.Alerts = of[i : i+1]
+			m.alerts = append(m.alerts, r)
+		}
+	}
+	m.alerts = m.alerts[:min(len(m.alerts), mostAlerts)]
 }
 
 // mostSlow is how many slow requests are kept of a server.

@@ -36,6 +36,7 @@ const (
 	PartFinished             // api.TraceList, once, and again after events were missed
 	PartTop                  // api.ProfileTop
 	PartCache                // api.CacheStatus
+	PartAlerts               // api.AlertRules
 	PartDetail               // Detail
 )
 
@@ -62,6 +63,9 @@ func trim(e *api.Event) {
 	}
 	if b := e.Breaker; b != nil {
 		b.Name, b.Reason, b.Actor = cut(b.Name), cut(b.Reason), cut(b.Actor)
+	}
+	if a := e.Alert; a != nil {
+		*a = api.AlertChange{Rule: cut(a.Rule), Group: cut(a.Group), State: cut(a.State), From: cut(a.From), Value: a.Value, ActiveAt: a.ActiveAt}
 	}
 	if a := e.Audit; a != nil {
 		a.Before, a.After = nil, nil

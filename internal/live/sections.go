@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/pulsectl/pulsectl/pkg/api"
+	"github.com/pulsectl/pulsectl/pkg/client"
 	"github.com/pulsectl/pulsectl/pkg/render"
 )
 
@@ -134,10 +135,32 @@ func (t *Top) cacheSection() render.DashSection {
 	return sec
 }
 
-// alertsNote says why there are no alerts.
-func (t *Top) alertsNote() string {
-	if len(t.members) > 1 {
-		return "these servers have no alerts"
+// alertSection is the alerts of the servers that evaluate rules; one that has
+// none of that is a row only beside others.
+func (t *Top) alertSection() render.DashSection {
+	sec := render.DashSection{Title: "Alerts", Kind: render.DashAlerts}
+	none := 0
+	for i := range t.members {
+		m := &t.members[i]
+		if e := m.failed[PartAlerts]; e != nil && e.Code == client.CodeUnsupported && len(t.members) == 1 {
+			sec.Note = "this server has no alerts: it has no query engine"
+			return sec
+		}
+		missing := m.missing(PartAlerts)
+		sec.Rows = append(sec.Rows, missing...)
+		if len(missing) == 0 && m.alerts != nil && len(m.alerts) == 0 {
+			none++
+		}
+		for j := range m.alerts {
+			sec.Rows = append(sec.Rows, render.DashRow{Instance: m.instance, Alert: &m.alerts[j]})
+		}
 	}
-	return "this server has no alerts"
+	switch {
+	case len(sec.Rows) > 0:
+	case none > 0:
+		sec.Note = "there are no alert rules: pulsectl serve --rules FILE evaluates some"
+	default:
+		sec.Note = "asking …"
+	}
+	return sec
 }

@@ -178,6 +178,8 @@ func (t *Top) want() {
 		parts |= 1 << PartTop
 	case viewCaches:
 		parts |= 1 << PartCache
+	case viewAlerts:
+		parts |= 1 << PartAlerts
 	}
 	if t.view.Paused {
 		parts = 0

@@ -56,6 +56,7 @@ func (p *person) told(member int) {
 		n(live.PartBreakers, breakers()), n(live.PartRunning, api.TraceList{Traces: []api.Trace{trace("a0", "POST /order", api.StatusActive, 0, 3*time.Second)}}),
 		n(live.PartFinished, api.TraceList{Traces: []api.Trace{trace("b1", "GET /cart", api.StatusOK, 12*time.Millisecond, time.Minute)}}),
 		n(live.PartEvents, happened()), n(live.PartCache, caches(100)), n(live.PartCache, caches(180)), n(live.PartTop, hot()),
+		n(live.PartAlerts, alerts()),
 	)
 	p.tell(live.Batch{Now: noon, News: news})
 }
@@ -106,6 +107,16 @@ func happened() []api.Event {
 	}
 }
 
+func alerts() api.AlertRules {
+	firing := api.Alert{State: api.AlertFiring, ActiveAt: noon.Add(-38 * time.Second), Value: 3, Labels: map[string]string{"alertname": "PulseErrors", "route": "/cart"}, Annotations: map[string]string{"summary": "too many errors"}}
+	return api.AlertRules{Data: api.RuleGroups{Groups: []api.RuleGroup{{Name: "pulse", Rules: []api.Rule{
+		{Type: api.RuleAlerting, Name: "QuietRule", State: api.AlertInactive, Health: api.RuleOK},
+		{Type: api.RuleAlerting, Name: "PulseErrors", State: api.AlertFiring, Health: api.RuleOK, Alerts: []api.Alert{firing}},
+		{Type: api.RuleAlerting, Name: "BrokenRule", State: api.AlertInactive, Health: api.RuleErr, LastError: "no"},
+		{Type: api.RuleRecording, Name: "recorded", Health: api.RuleOK},
+	}}}}}
+}
+
 func caches(hits api.Count) api.CacheStatus {
 	return api.CacheStatus{
 		Memory: api.MemoryHealth{Status: "healthy", Stats: api.MemoryStats{Size: 38, MaxSize: 1000, Hits: hits, Misses: 40, Bytes: api.CountOf(29286)}},
@@ -125,7 +136,7 @@ func hot() api.ProfileTop {
 func (p *person) silenced(member int, why string) {
 	e := &api.Error{Code: client.CodeUnreachable, Detail: why}
 	var news []live.News
-	for _, part := range []live.Part{live.PartStream, live.PartIndex, live.PartRates, live.PartBreakers, live.PartRunning, live.PartCache, live.PartTop} {
+	for _, part := range []live.Part{live.PartStream, live.PartIndex, live.PartRates, live.PartBreakers, live.PartRunning, live.PartCache, live.PartTop, live.PartAlerts} {
 		news = append(news, live.News{Member: member, Part: part, Error: e})
 	}
 	p.tell(live.Batch{Now: noon.Add(12 * time.Second), News: news})
@@ -230,7 +241,18 @@ func TestTopKeys(t *testing.T) {
 		t.Error("a key in the help quits")
 	}
 	p.press("6")
+	p.sees("QuietRule")
+	p.tell(live.Batch{Now: noon, News: []live.News{{Part: live.PartAlerts, Error: &api.Error{Code: client.CodeUnsupported, Status: 404}}}})
 	p.sees("this server has no alerts")
+	p.tell(live.Batch{Now: noon, News: []live.News{{Part: live.PartAlerts, Value: alerts()}, {Part: live.PartEvents, Value: []api.Event{
+		{Kind: "alert", Time: ago(time.Second), Alert: &api.AlertChange{Group: "pulse", Rule: "PulseErrors", State: api.AlertFiring}}}}}})
+	p.sees("● inactive", "QuietRule", "✗ firing", "PulseErrors", "route=/cart", "38s", "too many errors", "✗ error", "BrokenRule")
+	p.press("/cart", "enter")
+	p.sees("PulseErrors")
+	p.seesNot("QuietRule")
+	p.press("esc", "1", "end")
+	p.sees("PulseErrors  ✗ firing")
+	p.press("6")
 	if p.press("/q"); p.press("esc") || !p.press("q") {
 		t.Error("q does not quit, or esc does")
 	}

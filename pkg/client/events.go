@@ -25,7 +25,7 @@ func (c *Client) Events(ctx context.Context, kinds []string, opened func(), f fu
 	}
 	return c.follow(ctx, path, q, opened, func(kind string, data []byte) error {
 		switch kind {
-		case api.EventBreaker, api.EventSlow, api.EventTrace, api.EventHealth, api.EventAudit:
+		case api.EventBreaker, api.EventSlow, api.EventTrace, api.EventHealth, api.EventAudit, api.EventAlert:
 		default:
 			return nil
 		}

@@ -15,7 +15,7 @@ import (
 // many have not.
 func Alerts(w io.Writer, rs []api.Result[api.AlertRules], o Options) error {
 	return screens(w, rs, o, func(s *screen, where string, a api.AlertRules) error {
-		rules := alertingRules(a)
+		rules := AlertingRules(a)
 		if !s.NoHeaders {
 			s.heading(titled("Alerts", where), s.alertVerdict(rules))
 			s.line()
@@ -24,14 +24,11 @@ func Alerts(w io.Writer, rs []api.Result[api.AlertRules], o Options) error {
 			s.paragraph("", "There are no alert rules: pulsectl serve --rules FILE evaluates some.")
 			return nil
 		}
-		cols := []column{
-			{name: "STATE"}, {name: "ALERT", flex: true}, {name: "SINCE", right: true}, {name: "VALUE", right: true, drop: 2}, {name: "LABELS", flex: true, drop: 3}, {name: "SUMMARY", flex: true, drop: 1},
-		}
 		var rows [][]string
 		for _, r := range rules {
 			rows = append(rows, s.ruleRows(r)...)
 		}
-		if err := s.table(cols, rows); err != nil {
+		if err := s.table(alertColumns(), rows); err != nil {
 			return err
 		}
 		s.ruleNotes(rules, a.HistoryStart.Time)
@@ -39,8 +36,34 @@ func Alerts(w io.Writer, rs []api.Result[api.AlertRules], o Options) error {
 	})
 }
 
-// alertingRules are those that can fire, the gravest state first.
-func alertingRules(a api.AlertRules) (rules []api.Rule) {
+func alertColumns() []column {
+	return []column{
+		{name: "STATE"}, {name: "ALERT", flex: true}, {name: "SINCE", right: true}, {name: "VALUE", right: true, drop: 2}, {name: "LABELS", flex: true, drop: 3}, {name: "SUMMARY", flex: true, drop: 1},
+	}
+}
+
+// alertState is the state that an alert has come to.
+func (s *screen) alertState(state string) string {
+	switch state {
+	case api.AlertFiring:
+		return s.mark(broken, "firing")
+	case api.AlertPending:
+		return s.mark(between, "pending")
+	}
+	return s.mark(fine, "over")
+}
+
+// AlertText is what tells a rule, with the one alert that it has, from others.
+func AlertText(r *api.Rule) string {
+	text := r.Name + " " + r.State
+	for _, a := range r.Alerts {
+		text += " " + a.State + " " + alertLabels(a.Labels)
+	}
+	return text
+}
+
+// AlertingRules are those that can fire, the gravest state first.
+func AlertingRules(a api.AlertRules) (rules []api.Rule) {
 	for _, g := range a.Data.Groups {
 		for _, r := range g.Rules {
 			if r.Type == api.RuleAlerting || r.Health == api.RuleErr {

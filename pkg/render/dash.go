@@ -55,6 +55,7 @@ type DashRow struct {
 	Event    *api.Event
 	Function *DashFunction
 	Cache    *DashCache
+	Alert    *api.Rule // with the one alert that the row is about, or none
 	Route    *api.RouteRate
 	Trend    *DashTrend
 }

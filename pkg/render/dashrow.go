@@ -24,6 +24,7 @@ const (
 	DashEvents
 	DashFunctions
 	DashCaches
+	DashAlerts
 	DashRoutes
 	DashTrends
 )
@@ -80,6 +81,7 @@ var dashKinds = map[DashKind]struct {
 	DashEvents:    {eventColumns, (*screen).happened, false},
 	DashFunctions: {topColumns, (*screen).functionRow, true},
 	DashCaches:    {cacheColumns, (*screen).cacheRow, false},
+	DashAlerts:    {alertColumns, func(s *screen, _ *DashSection, r *DashRow) []string { return s.ruleRows(*r.Alert)[0] }, false},
 	DashRoutes:    {routeColumns, func(s *screen, _ *DashSection, r *DashRow) []string { return s.routeRow(r.Route) }, false},
 	DashTrends:    {trendColumns, (*screen).trendRow, true},
 }
@@ -232,6 +234,8 @@ func (s *screen) happened(_ *DashSection, r *DashRow) []string {
 		what = p[1] + "  " + p[2] + "  " + p[3] + "  " + s.muted.Render(p[0])
 	case e.Health != nil:
 		what = s.mark(statusVerdict(e.Health.To), clean(e.Health.To)) + s.muted.Render("  "+clean(strings.Join(Ill(e.Health.Ill), ", ")))
+	case e.Alert != nil:
+		what = clean(e.Alert.Rule) + "  " + s.alertState(e.Alert.State) + s.muted.Render("  "+clean(e.Alert.Group))
 	case e.Audit != nil:
 		what = clean(e.Audit.Actor) + "  " + clean(e.Audit.Action) + " " + clean(e.Audit.Target) + s.muted.Render("  "+clean(e.Audit.Reason))
 	}
