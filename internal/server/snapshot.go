@@ -104,6 +104,7 @@ var own = map[string]bool{
 	tracesPath: true, tracesPath + "/stream": true, profilingPath + "/profiles": true,
 	cachePath + "/redis/keys": true, cachePath + "/memory/keys": true,
 	healthPath: true, healthPath + "/ready": true, healthPath + "/live": true,
+	"/monitoring/metrics/query": true, "/monitoring/metrics/query_range": true, "/monitoring/metrics/exemplars": true, // of samples, which are not kept
 }
 
 // answers keeps what each route without a choice answers.
@@ -111,6 +112,9 @@ func (c *collector) answers() error {
 	for _, rt := range c.s.routes {
 		if rt.Method != http.MethodGet || own[rt.Path] || strings.Contains(rt.Path, "{") || !strings.HasPrefix(rt.Path, "/monitoring/") {
 			continue
+		}
+		if rt.Path == "/monitoring/alerts" && c.s.opts.Query == nil {
+			continue // there are none
 		}
 		query := ""
 		if rt.Path == breakersPath+"/events" {

@@ -395,6 +395,9 @@ func TestSlowWave(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	h := p.Begin(request("t")) // quicker than each of the wave, which may have ended in the order of their times
+	waitOnDatabase(150 * time.Millisecond)
+	p.End(h, profiling.Finish{Route: "/wave"})
 	d := p.Stats().Dropped
 	for deadline := time.Now().Add(10 * time.Second); d["cool_down"] == 0 && time.Now().Before(deadline); d = p.Stats().Dropped {
 		time.Sleep(5 * time.Millisecond) // what ended is stored beside the requests, not by them
