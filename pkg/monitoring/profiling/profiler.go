@@ -9,8 +9,10 @@
 //
 // In mode watch, the default, that is all, and it stays inside a budget of the
 // processor. In mode on, CPU windows of the whole process run as well and are
-// cut up by label. The Profiler is the only user of the process's CPU profiler:
-// everyone who wants a CPU profile shares its windows.
+// cut up by label, and the flight recorder keeps the execution trace, from which
+// a slow request is explained state by state. The Profiler is the only user of
+// the process's CPU profiler and flight recorder: everyone who wants a CPU
+// profile shares its windows.
 //
 // Profiling never fails or delays a request. What cannot be kept is counted.
 package profiling
@@ -21,7 +23,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,21 +32,8 @@ import (
 	"github.com/pulsectl/pulsectl/pkg/api"
 )
 
-// Mode says how much profiling goes on by itself.
-type Mode string
-
-// The modes of a [Profiler].
-const (
-	ModeOff   Mode = "off"   // nothing
-	ModeWatch Mode = "watch" // slow requests, by goroutine snapshots
-	ModeOn    Mode = "on"    // also CPU windows; recordings are kept however fast they are
-)
-
 // ErrNotRunning is wrapped by the errors of captures while Run does not run.
 var ErrNotRunning = errors.New("profiling is not running")
-
-// MaxUpload is the largest profile that [Profiler.AddUpload] takes, in bytes.
-const MaxUpload = 64 << 20
 
 // Options configures a [Profiler]. The zero value is ready to use.
 type Options struct {
@@ -115,8 +103,6 @@ type Profiler struct {
 	routes   map[string]*routeBurst
 }
 
-var modes = [...]Mode{ModeOff, ModeWatch, ModeOn}
-
 // New returns a Profiler; nothing happens before Run. Nonsense in o is an error.
 func New(o Options) (*Profiler, error) {
 	o.Mode = cmp.Or(o.Mode, ModeWatch)
@@ -184,102 +170,9 @@ func (o *Options) checkLists() error {
 	return nil
 }
 
-func modeIndex(m Mode) int {
-	for i, known := range modes {
-		if m == known {
-			return i
-		}
-	}
-	return -1
-}
-
-// Mode returns the mode that is set.
-func (p *Profiler) Mode() Mode { return modes[p.mode.Load()] }
-
-// setMode is called under p.mu, as the mode and its end belong together.
-func (p *Profiler) setMode(m Mode) {
-	p.mode.Store(uint32(modeIndex(m)))
-	p.cpu.always(m == ModeOn)
-	p.pokeTrace()
-}
-
 // Recording tells whether the flight recorder runs, which it does some
 // milliseconds after mode on began, unless another library has it.
 func (p *Profiler) Recording() bool { return p.tracing.Load() }
-
-// SlowThreshold returns how long a request takes before it is slow.
-func (p *Profiler) SlowThreshold() time.Duration { return time.Duration(p.threshold.Load()) }
-
-// thresholdOf returns the threshold of a route.
-func (p *Profiler) thresholdOf(route string) time.Duration {
-	if d, ok := p.opts.Thresholds[route]; ok {
-		return d
-	}
-	if _, path, ok := strings.Cut(route, " "); ok {
-		if d, ok := p.opts.Thresholds[path]; ok {
-			return d
-		}
-	}
-	return p.SlowThreshold()
-}
-
-// lowestThreshold is below which no request is slow, in nanoseconds.
-func (p *Profiler) lowestThreshold() int64 {
-	least := p.threshold.Load()
-	for _, d := range p.opts.Thresholds {
-		least = min(least, int64(d))
-	}
-	return least
-}
-
-// route returns the pattern that a request takes, as far as that is known.
-func (p *Profiler) route(w who) string {
-	if p.opts.Route == nil || w.Method == "" {
-		return ""
-	}
-	return p.opts.Route(w.Method, w.Host, w.Path)
-}
-
-// Enable sets mode on for a duration, 0 meaning until Disable, then back to
-// watch. A slowThreshold of 0 leaves the threshold as it is, and another leaves
-// those of Options.Thresholds. It returns when the mode ends; zero means never.
-func (p *Profiler) Enable(d, slowThreshold time.Duration) (until time.Time) {
-	if d > 0 {
-		until = time.Now().Add(d)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if slowThreshold > 0 {
-		p.threshold.Store(int64(slowThreshold))
-	}
-	p.until = until
-	p.setMode(ModeOn)
-	return until
-}
-
-// Disable sets mode watch or off. The slow threshold is as configured again.
-func (p *Profiler) Disable(m Mode) error {
-	if m != ModeWatch && m != ModeOff {
-		return fmt.Errorf("profiling mode %q: want watch or off", m)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.until = time.Time{}
-	p.threshold.Store(int64(p.opts.SlowThreshold))
-	p.setMode(m)
-	return nil
-}
-
-// lapse ends mode on when its time is over.
-func (p *Profiler) lapse(now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.until.IsZero() && now.After(p.until) {
-		p.until = time.Time{}
-		p.threshold.Store(int64(p.opts.SlowThreshold))
-		p.setMode(ModeWatch)
-	}
-}
 
 // Stats returns what is kept, what is going on and what it costs. Overhead is
 // the share of a core that snapshots, cutting up windows and writing profiles
@@ -316,167 +209,6 @@ func (p *Profiler) notes() []string {
 		notes = append(notes, errTraceBusy.Error()+": slow requests are explained by goroutine snapshots alone, and it is tried again every 5 s")
 	}
 	return notes
-}
-
-// List returns the profiles that match, active ones first, then newest first.
-func (p *Profiler) List(q Query) []api.Profile {
-	limit := cmp.Or(q.Limit, 10)
-	var out []api.Profile
-	for _, a := range p.Active() {
-		if q.match(&a) && len(out) < limit {
-			out = append(out, a)
-		}
-	}
-	if q.Limit = limit - len(out); q.Limit > 0 {
-		out = append(out, p.store.List(q)...)
-	}
-	return out
-}
-
-// Get returns the summary of a profile, kept or active, by its id or a unique
-// prefix of it. The error is an [*api.Error] with status 404.
-func (p *Profiler) Get(id string) (api.Profile, error) {
-	for _, a := range p.Active() {
-		if a.ProfileID == id {
-			return a, nil
-		}
-	}
-	s, _, err := p.store.Get(id)
-	return s, err
-}
-
-// Data returns the gzipped pprof of a profile, which is not to be changed, or of
-// the type trace the execution trace itself. The error is an [*api.Error]: 404,
-// or 409 for a profile that is still active.
-func (p *Profiler) Data(id string) ([]byte, error) {
-	for _, a := range p.Active() {
-		if a.ProfileID == id {
-			return nil, api.Errorf(409, "profile %s is still being taken: ask again when it is done", id)
-		}
-	}
-	s, data, err := p.store.Get(id)
-	if err != nil || s.Type != typeTrace {
-		return data, err
-	}
-	if data, err = plainTrace(data); err != nil {
-		return nil, api.Errorf(500, "profile %s: %v", id, err)
-	}
-	return data, nil
-}
-
-// TopOptions says what [Profiler.Top] returns. The zero value gives all rows of
-// the profile itself.
-type TopOptions struct {
-	hotspot.TopOptions
-	Base string              // id of the profile that is taken off; "" for none
-	Diff hotspot.DiffOptions // how
-}
-
-// Top returns the hottest functions of a profile, or of what it has more than
-// another. The error is an [*api.Error].
-func (p *Profiler) Top(id string, o TopOptions) (api.ProfileTop, error) {
-	summary, parsed, err := p.parsed(id)
-	if err != nil {
-		return api.ProfileTop{}, err
-	}
-	if o.Base != "" {
-		_, base, err := p.parsed(o.Base)
-		if err != nil {
-			return api.ProfileTop{}, err
-		}
-		if parsed, err = hotspot.Diff(parsed, base, o.Diff); err != nil {
-			return api.ProfileTop{}, api.Invalid("base", "%v", err)
-		}
-	}
-	top, err := hotspot.Top(parsed, o.TopOptions)
-	if err != nil {
-		return api.ProfileTop{}, api.Invalid(blamed(err), "%v", err)
-	}
-	top.ProfileID, top.Type = summary.ProfileID, summary.Type
-	for i := range top.Rows {
-		r := &top.Rows[i]
-		r.Function, r.File = r.Function[:min(len(r.Function), maxFunction)], r.File[:min(len(r.File), maxFunction)]
-	}
-	return top, nil
-}
-
-// blamed names the part of a selection that an error is about.
-func blamed(err error) string {
-	for _, name := range []string{"tagfocus", "tagignore"} {
-		if strings.HasPrefix(err.Error(), name) {
-			return name
-		}
-	}
-	return "sample_type"
-}
-
-// parsed returns a profile's summary and what its data says.
-func (p *Profiler) parsed(id string) (s api.Profile, parsed *hotspot.Profile, err error) {
-	data, err := p.Data(id)
-	if err != nil {
-		return s, nil, err
-	}
-	if s, err = p.Get(id); err != nil {
-		return s, nil, err
-	}
-	if s.Type == typeTrace {
-		return s, nil, api.Errorf(409, "profile %s is a Go execution trace, which has no samples to add up: go tool trace reads it", s.ProfileID)
-	}
-	if parsed, err = hotspot.Parse(data, uploadLimits); err != nil {
-		return s, nil, api.Errorf(500, "profile %s: %v", id, err)
-	}
-	return s, parsed, nil
-}
-
-// Cleanup removes profiles older than maxAge, or with dryRun only tells which.
-func (p *Profiler) Cleanup(maxAge time.Duration, dryRun bool) (removed int, freed int64) {
-	return p.store.Cleanup(maxAge, dryRun)
-}
-
-var uploadLimits = hotspot.Limits{MaxInput: MaxUpload, MaxRaw: 256 << 20}
-
-// AddUpload keeps a profile that was taken elsewhere: pprof in any form that
-// [hotspot.Parse] reads, folded stacks, or a Go execution trace. The error is an
-// [*api.Error] and nothing is kept then.
-func (p *Profiler) AddUpload(body []byte, operation, service string, labels map[string]string) (api.Profile, error) {
-	if isTrace(body) {
-		return p.addTrace(body, operation, service, labels)
-	}
-	parsed, err := hotspot.Parse(body, uploadLimits)
-	if err == nil {
-		body, err = hotspot.Gzipped(body, parsed)
-	}
-	if errors.Is(err, hotspot.ErrTooLarge) {
-		return api.Profile{}, api.Errorf(413, "%v", err)
-	} else if err != nil {
-		return api.Profile{}, api.Errorf(400, "%v", err)
-	}
-	start := parsed.Time
-	if start.IsZero() {
-		start = time.Now()
-	}
-	s := newSummary(NewID(), operation, api.TriggerUpload, start)
-	s.Service, s.Labels, s.Duration = service, labels, api.Seconds(parsed.Duration)
-	if err := describe(&s, parsed, len(body)); err != nil {
-		return api.Profile{}, api.Errorf(400, "%v", err)
-	}
-	s.OperationName = cmp.Or(s.OperationName, s.Type)
-	if !p.store.Add(s, body) {
-		return api.Profile{}, api.Errorf(413, "the profile takes %d bytes, more than the whole store of profiles", len(body))
-	}
-	return s, nil
-}
-
-func (p *Profiler) addTrace(body []byte, operation, service string, labels map[string]string) (api.Profile, error) {
-	if len(body) > MaxUpload {
-		return api.Profile{}, api.Errorf(413, "the trace is larger than %d MiB", MaxUpload>>20)
-	}
-	s := newSummary(NewID(), cmp.Or(operation, typeTrace), api.TriggerUpload, time.Now())
-	s.Service, s.Labels = service, labels
-	if !p.keepTrace(s, body) {
-		return api.Profile{}, api.Errorf(413, "the trace takes more than the whole store of profiles")
-	}
-	return p.Get(s.ProfileID)
 }
 
 func newSummary(id, operation, trigger string, start time.Time) api.Profile {
